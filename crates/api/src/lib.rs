@@ -1,0 +1,1 @@
+//! The `ipam-audit.dev` API.

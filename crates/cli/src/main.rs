@@ -1,0 +1,2 @@
+//! The `ipam-audit` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Test rig: control plane, EC2, scenarios.
