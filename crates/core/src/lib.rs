@@ -1,1 +1,10 @@
-//! The pure audit engine.
+//! The pure audit engine of `IpamAudit`: where every pod address went, and which change fixes it.
+//!
+//! The data flow is one line: collect -> snapshot -> evaluate -> render -> publish. This crate is the three middle
+//! steps. It does no IO and knows no Kubernetes client, no AWS SDK and no async runtime; whoever has data turns it
+//! into the typed rows of [`snapshot`] and [`inventory`] and gets an outcome back.
+
+pub mod ids;
+pub mod inventory;
+pub mod net;
+pub mod source;

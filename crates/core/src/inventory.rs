@@ -1,0 +1,314 @@
+//! What EC2 says: subnets, interfaces, instance types, as compact typed rows.
+//!
+//! The rows are made by the one crate that sees the AWS SDK, and by readers of bundles. Enum drift is expected: a
+//! kind or state that is not known here is kept by name and never an error.
+
+use std::{future::Future, net::Ipv4Addr, sync::Arc};
+
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{EniId, InstanceId, InstanceType, SubnetId, VpcId, Zone},
+    net::Prefix28,
+    source::{Reading, Source, SourceState},
+};
+
+/// Tags of a resource, sorted by key.
+pub type Tags = Box<[(Arc<str>, Arc<str>)]>;
+
+/// The value of a tag.
+pub fn tag<'a>(tags: &'a Tags, key: &str) -> Option<&'a str> {
+    tags.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
+}
+
+/// Everything read from EC2, each part with its own age and fault.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// `DescribeVpcs`.
+    pub vpcs: Reading<Vec<Vpc>>,
+    /// `DescribeSubnets` of the VPC, sorted by id.
+    pub subnets: Reading<Vec<Subnet>>,
+    /// `DescribeNetworkInterfaces` of the VPC, sorted by id.
+    pub interfaces: Reading<Vec<Interface>>,
+    /// `DescribeInstanceTypes` of the types seen on nodes, sorted by name.
+    pub instance_types: Reading<Vec<InstanceTypeFacts>>,
+    /// `GetSubnetCidrReservations` of the subnets in use, sorted.
+    pub reservations: Reading<Vec<CidrReservation>>,
+}
+
+impl Inventory {
+    /// The state of each of EC2's sources.
+    pub fn states(&self) -> [SourceState; 5] {
+        [
+            self.vpcs.state(Source::Vpcs),
+            self.subnets.state(Source::Subnets),
+            self.interfaces.state(Source::NetworkInterfaces),
+            self.instance_types.state(Source::InstanceTypes),
+            self.reservations.state(Source::CidrReservations),
+        ]
+    }
+}
+
+/// A VPC and its address ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vpc {
+    /// Its id.
+    pub id: VpcId,
+    /// All associated IPv4 ranges, the primary first.
+    pub cidrs: Vec<Ipv4Net>,
+}
+
+/// A subnet as EC2 reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Its id.
+    pub id: SubnetId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Its IPv4 range; none for an IPv6-only subnet.
+    pub cidr: Option<Ipv4Net>,
+    /// Its zone by name.
+    pub zone: Zone,
+    /// Its zone by id, the same in every account.
+    pub zone_id: Option<Arc<str>>,
+    /// `AvailableIpAddressCount`: what EC2 itself counts as free.
+    pub available: u32,
+    /// `available`, `pending`, …
+    pub state: Arc<str>,
+    /// The owning account.
+    pub owner: Option<Arc<str>>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// A network interface as EC2 reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its id.
+    pub id: EniId,
+    /// The subnet that all its addresses come from.
+    pub subnet: SubnetId,
+    /// What it is for.
+    pub kind: InterfaceKind,
+    /// Attached or not.
+    pub status: InterfaceStatus,
+    /// Its description: who created it is written there, case-sensitively.
+    pub description: Arc<str>,
+    /// The service that asked for it, if not a user.
+    pub requester: Option<Arc<str>>,
+    /// Whether AWS manages it on a user's behalf.
+    pub requester_managed: bool,
+    /// Its own (primary) address.
+    pub primary: Option<Ipv4Addr>,
+    /// Its secondary addresses, sorted.
+    pub secondary: Box<[Ipv4Addr]>,
+    /// Its /28 prefixes, sorted.
+    pub prefixes: Box<[Prefix28]>,
+    /// What it is attached to.
+    pub attachment: Option<Attachment>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl Interface {
+    /// Addresses it takes from its subnet: the primary, the secondaries, 16 for each prefix.
+    pub fn addresses(&self) -> u32 {
+        let single = usize::from(self.primary.is_some()) + self.secondary.len();
+        u32::try_from(single).unwrap_or(u32::MAX) + self.prefix_addresses()
+    }
+
+    /// Addresses that pods could get from it, whatever mode the CNI is in.
+    pub fn pod_addresses(&self) -> u32 {
+        u32::try_from(self.secondary.len()).unwrap_or(u32::MAX) + self.prefix_addresses()
+    }
+
+    fn prefix_addresses(&self) -> u32 {
+        u32::try_from(self.prefixes.len())
+            .unwrap_or(u32::MAX)
+            .saturating_mul(crate::net::ADDRESSES_PER_PREFIX)
+    }
+
+    /// Whether an address of a pod lies on it.
+    pub fn carries(&self, address: Ipv4Addr) -> bool {
+        self.secondary.binary_search(&address).is_ok()
+            || self.prefixes.binary_search(&Prefix28::containing(address)).is_ok()
+            || self.primary == Some(address)
+    }
+
+    /// The value of one of its tags.
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        tag(&self.tags, key)
+    }
+}
+
+/// `InterfaceType`. The SDK's enum lags behind the service, so unknown kinds keep their name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum InterfaceKind {
+    /// An ordinary interface of an instance.
+    Interface,
+    /// A trunk that carries branch interfaces.
+    Trunk,
+    /// A branch: one pod of security groups for pods.
+    Branch,
+    /// Elastic fabric adapter with an IP stack.
+    Efa,
+    /// Elastic fabric adapter without one.
+    EfaOnly,
+    /// Any other service's interface: load balancer, NAT gateway, endpoint, function, …
+    Other(Arc<str>),
+}
+
+impl InterfaceKind {
+    /// From EC2's own word.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "interface" => Self::Interface,
+            "trunk" => Self::Trunk,
+            "branch" => Self::Branch,
+            "efa" => Self::Efa,
+            "efa-only" => Self::EfaOnly,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// `Status` of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum InterfaceStatus {
+    /// Attached to nothing.
+    Available,
+    /// A branch associated with its trunk.
+    Associated,
+    /// On its way to an instance.
+    Attaching,
+    /// Attached.
+    InUse,
+    /// On its way off.
+    Detaching,
+    /// A word not known here.
+    Other(Arc<str>),
+}
+
+impl InterfaceStatus {
+    /// From EC2's own word.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "available" => Self::Available,
+            "associated" => Self::Associated,
+            "attaching" => Self::Attaching,
+            "in-use" => Self::InUse,
+            "detaching" => Self::Detaching,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// Where an interface is attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The instance; none for interfaces of services.
+    pub instance: Option<InstanceId>,
+    /// 0 on card 0 is the instance's primary interface.
+    pub device_index: u32,
+    /// The network card.
+    pub card_index: u32,
+    /// Whether it goes with the instance.
+    pub delete_on_termination: Option<bool>,
+    /// When it was attached.
+    pub attached_at: Option<Timestamp>,
+}
+
+impl Attachment {
+    /// Whether this is the primary interface of its instance.
+    pub fn is_primary(&self) -> bool {
+        self.device_index == 0 && self.card_index == 0
+    }
+}
+
+/// `NetworkInfo` of an instance type, as far as the CNI's limits depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceTypeFacts {
+    /// The type.
+    pub name: InstanceType,
+    /// Interfaces of the **default** network card: the limit the CNI works with.
+    pub default_card_interfaces: u32,
+    /// Interfaces over all cards: what `MaximumNetworkInterfaces` says, and what unwary tools use.
+    pub all_card_interfaces: u32,
+    /// IPv4 addresses per interface, its primary included.
+    pub ipv4_per_interface: u32,
+    /// `nitro` or `xen`; absent on most bare metal.
+    pub hypervisor: Option<Arc<str>>,
+    /// Whether it is bare metal.
+    pub bare_metal: bool,
+    /// Virtual processors, which some max-pods rules look at.
+    pub vcpus: Option<u32>,
+}
+
+/// A reservation inside a subnet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CidrReservation {
+    /// The subnet.
+    pub subnet: SubnetId,
+    /// The range.
+    pub cidr: Ipv4Net,
+    /// What EC2 keeps it for.
+    pub kind: ReservationKind,
+}
+
+/// `ReservationType`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ReservationKind {
+    /// For prefixes only; taken from first.
+    Prefix,
+    /// Never assigned by itself.
+    Explicit,
+    /// A word not known here.
+    Other(Arc<str>),
+}
+
+/// What to read from EC2.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InventoryScope {
+    /// The VPC; when none is given it is found through the instances of the nodes.
+    pub vpc: Option<VpcId>,
+    /// Instances of the cluster's nodes, one is enough to find the VPC.
+    pub instances: Vec<InstanceId>,
+    /// Types seen on nodes.
+    pub instance_types: Vec<InstanceType>,
+    /// Subnets whose reservations are wanted; none reads those of all subnets that hold a node's interface.
+    pub reservation_subnets: Vec<SubnetId>,
+}
+
+/// Reads EC2. Never fails as a whole: each part of the inventory carries its own fault.
+pub trait ReadInventory: Send + Sync + 'static {
+    /// One reading. Parts that could not be read have a fault and no view; the caller keeps the last good one.
+    fn read(&self, scope: &InventoryScope) -> impl Future<Output = Inventory> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_carries_its_addresses_and_those_of_its_prefixes() {
+        let interface = Interface {
+            id: "eni-1".into(),
+            subnet: "subnet-1".into(),
+            kind: InterfaceKind::Interface,
+            status: InterfaceStatus::InUse,
+            description: "".into(),
+            requester: None,
+            requester_managed: false,
+            primary: Some([10, 0, 0, 4].into()),
+            secondary: [[10, 0, 0, 5].into(), [10, 0, 0, 9].into()].into(),
+            prefixes: ["10.0.0.32/28".parse().unwrap()].into(),
+            attachment: None,
+            tags: Box::default(),
+        };
+        assert_eq!((interface.addresses(), interface.pod_addresses()), (19, 18));
+        assert!(interface.carries([10, 0, 0, 9].into()) && interface.carries([10, 0, 0, 47].into()));
+        assert!(!interface.carries([10, 0, 0, 48].into()) && !interface.carries([10, 0, 0, 6].into()));
+    }
+}

@@ -1,0 +1,253 @@
+//! What is known of each source of data, and how old it is.
+//!
+//! A [`Reading`] keeps the last good view *and* the reason why it is not fresh, if there is one: a fault never wipes
+//! what was known, and what was known never hides a fault. Missing is not zero.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One of the places the audit reads from. A closed set: it labels metrics and names what is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// Kubernetes nodes.
+    Nodes,
+    /// Kubernetes pods.
+    Pods,
+    /// The DaemonSet of the VPC CNI and its running pods.
+    AwsNode,
+    /// CNINode objects of the VPC resource controller (absent where its CRD is not installed).
+    CniNodes,
+    /// `ec2:DescribeVpcs`.
+    Vpcs,
+    /// `ec2:DescribeSubnets`.
+    Subnets,
+    /// `ec2:DescribeNetworkInterfaces`.
+    NetworkInterfaces,
+    /// `ec2:DescribeInstanceTypes`.
+    InstanceTypes,
+    /// `ec2:GetSubnetCidrReservations`.
+    CidrReservations,
+}
+
+impl Source {
+    /// Every source, in the order they are reported.
+    pub const ALL: [Self; 9] = [
+        Self::Nodes,
+        Self::Pods,
+        Self::AwsNode,
+        Self::CniNodes,
+        Self::Vpcs,
+        Self::Subnets,
+        Self::NetworkInterfaces,
+        Self::InstanceTypes,
+        Self::CidrReservations,
+    ];
+
+    /// The name in conditions, metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nodes => "nodes",
+            Self::Pods => "pods",
+            Self::AwsNode => "aws-node",
+            Self::CniNodes => "cninodes",
+            Self::Vpcs => "vpcs",
+            Self::Subnets => "subnets",
+            Self::NetworkInterfaces => "network-interfaces",
+            Self::InstanceTypes => "instance-types",
+            Self::CidrReservations => "cidr-reservations",
+        }
+    }
+
+    /// The IAM action that opens the source, if it is one of EC2.
+    pub const fn iam_action(self) -> Option<&'static str> {
+        match self {
+            Self::Vpcs => Some("ec2:DescribeVpcs"),
+            Self::Subnets => Some("ec2:DescribeSubnets"),
+            Self::NetworkInterfaces => Some("ec2:DescribeNetworkInterfaces"),
+            Self::InstanceTypes => Some("ec2:DescribeInstanceTypes"),
+            Self::CidrReservations => Some("ec2:GetSubnetCidrReservations"),
+            Self::Nodes | Self::Pods | Self::AwsNode | Self::CniNodes => None,
+        }
+    }
+
+    /// Whether an audit without it is still complete: the embedded table stands in for instance types, and the
+    /// others are not read by every cluster.
+    pub const fn is_optional(self) -> bool {
+        matches!(
+            self,
+            Self::CniNodes | Self::Vpcs | Self::InstanceTypes | Self::CidrReservations
+        )
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a source could not be read. The category is a bounded label; the message is for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFault {
+    /// What kind of fault.
+    pub category: FaultCategory,
+    /// One sentence: what happened and what to do about it.
+    pub message: String,
+}
+
+/// The kinds of faults; each has one consequence for the reader and for the retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FaultCategory {
+    /// A right is missing: the message names it.
+    Denied,
+    /// No credentials, or credentials that AWS refuses.
+    Credentials,
+    /// The service asks to come back later.
+    Throttled,
+    /// No answer: network, DNS, endpoint, time-out.
+    Unreachable,
+    /// The service failed.
+    ServerFault,
+    /// The answer or a value in it makes no sense.
+    Malformed,
+    /// The thing to read is not there: no such VPC, no DaemonSet, nothing in this region.
+    NotFound,
+    /// Not read yet.
+    Pending,
+}
+
+impl FaultCategory {
+    /// The label in metrics, logs and condition reasons.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Denied => "Denied",
+            Self::Credentials => "Credentials",
+            Self::Throttled => "Throttled",
+            Self::Unreachable => "Unreachable",
+            Self::ServerFault => "ServerFault",
+            Self::Malformed => "Malformed",
+            Self::NotFound => "NotFound",
+            Self::Pending => "Pending",
+        }
+    }
+}
+
+/// A value and the moment it was true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed<T> {
+    /// What was seen.
+    pub value: T,
+    /// When it was seen.
+    pub as_of: Timestamp,
+}
+
+/// All that is known of one source: the last good view, and why there is no newer one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading<T> {
+    /// The last good view, however old.
+    pub last_good: Option<Observed<T>>,
+    /// Why the newest attempt failed; none if it did not.
+    pub fault: Option<SourceFault>,
+}
+
+impl<T> Reading<T> {
+    /// A source that was just read.
+    pub fn fresh(value: T, as_of: Timestamp) -> Self {
+        Self {
+            last_good: Some(Observed { value, as_of }),
+            fault: None,
+        }
+    }
+
+    /// A source that was never read.
+    pub fn missing(category: FaultCategory, message: impl Into<String>) -> Self {
+        Self {
+            last_good: None,
+            fault: Some(SourceFault {
+                category,
+                message: message.into(),
+            }),
+        }
+    }
+
+    /// The newest attempt on top of what was known before: a good view replaces it, a fault keeps it.
+    #[must_use]
+    pub fn after(self, attempt: Result<Observed<T>, SourceFault>) -> Self {
+        match attempt {
+            Ok(observed) => Self {
+                last_good: Some(observed),
+                fault: None,
+            },
+            Err(fault) => Self {
+                last_good: self.last_good,
+                fault: Some(fault),
+            },
+        }
+    }
+
+    /// The last good view, if there ever was one.
+    pub fn value(&self) -> Option<&T> {
+        self.last_good.as_ref().map(|observed| &observed.value)
+    }
+
+    /// When the last good view was taken.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        self.last_good.as_ref().map(|observed| observed.as_of)
+    }
+
+    /// What is known about the source itself, without the data.
+    pub fn state(&self, source: Source) -> SourceState {
+        SourceState {
+            source,
+            as_of: self.as_of(),
+            fault: self.fault.clone(),
+        }
+    }
+}
+
+impl<T> Default for Reading<T> {
+    fn default() -> Self {
+        Self::missing(FaultCategory::Pending, "not read yet")
+    }
+}
+
+/// The state of one source in an outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// Which one.
+    pub source: Source,
+    /// When the last good view was taken; none if there never was one.
+    pub as_of: Option<Timestamp>,
+    /// Why the newest attempt failed.
+    pub fault: Option<SourceFault>,
+}
+
+impl SourceState {
+    /// Whether there is nothing to go by at all.
+    pub fn is_missing(&self) -> bool {
+        self.as_of.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_keeps_the_last_good_view() {
+        let seen = Reading::fresh(7, Timestamp::UNIX_EPOCH);
+        let fault = SourceFault {
+            category: FaultCategory::Throttled,
+            message: "later".into(),
+        };
+        let after = seen.after(Err(fault.clone()));
+        assert_eq!((after.value(), after.fault.as_ref()), (Some(&7), Some(&fault)));
+        let healed = after.after(Ok(Observed {
+            value: 8,
+            as_of: Timestamp::UNIX_EPOCH,
+        }));
+        assert_eq!((healed.value(), healed.fault), (Some(&8), None));
+    }
+}
