@@ -1,1 +1,3 @@
 //! Test rig: control plane, EC2, scenarios.
+
+pub mod ec2;
