@@ -4,7 +4,11 @@
 //! steps. It does no IO and knows no Kubernetes client, no AWS SDK and no async runtime; whoever has data turns it
 //! into the typed rows of [`snapshot`] and [`inventory`] and gets an outcome back.
 
+pub mod finding;
 pub mod ids;
 pub mod inventory;
 pub mod net;
+pub mod outcome;
+pub mod policy;
+pub mod snapshot;
 pub mod source;

@@ -248,6 +248,6 @@ mod tests {
             value: 8,
             as_of: Timestamp::UNIX_EPOCH,
         }));
-        assert_eq!((healed.value(), healed.fault), (Some(&8), None));
+        assert_eq!((healed.value(), healed.fault.as_ref()), (Some(&8), None));
     }
 }

@@ -1,0 +1,306 @@
+//! What an audit says: per node, per subnet and as a whole, with conditions, ready to be rendered.
+//!
+//! A number that is not known is `None` here and `?` on a screen; it is never zero.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    finding::{Finding, Severity},
+    ids::{InstanceType, NodeName, SubnetId, Zone},
+    source::{Source, SourceState},
+};
+
+/// The outcome of one evaluation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditOutcome {
+    /// When the snapshot was taken.
+    pub taken_at: Timestamp,
+    /// The answer in a few sentences: what is wrong, why, what to do.
+    pub summary: String,
+    /// The totals behind it.
+    pub totals: Totals,
+    /// What is known of each source.
+    pub sources: Vec<SourceState>,
+    /// What each rule answered, in the registry's order.
+    pub rules: Vec<RuleResult>,
+    /// Findings put together by cause, the worst first.
+    pub problems: Vec<Problem>,
+    /// Findings about no node and no subnet.
+    pub findings: Vec<Finding>,
+    /// Conditions of the audit that come from the engine; `Ready` is the controller's.
+    pub conditions: Vec<Condition>,
+    /// Every node in scope, sorted by name.
+    pub nodes: Vec<NodeOutcome>,
+    /// Every subnet in use by a node, sorted by id.
+    pub subnets: Vec<SubnetOutcome>,
+}
+
+/// Sums over the cluster; `None` when the source for them is missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Nodes in scope.
+    pub nodes: Option<u32>,
+    /// Pods, finished ones left out.
+    pub pods: Option<u32>,
+    /// Pods that wait for an address.
+    pub waiting_pods: Option<u32>,
+    /// Subnets in use by nodes.
+    pub subnets: Option<u32>,
+    /// Interfaces in those subnets.
+    pub interfaces: Option<u32>,
+    /// Free addresses in those subnets.
+    pub free_addresses: Option<u32>,
+    /// Free addresses in the worst of them.
+    pub min_free_addresses: Option<u32>,
+    /// Whole free /28 blocks in them.
+    pub free_prefixes: Option<u32>,
+    /// Pod addresses held by nodes and used by no pod.
+    pub idle_addresses: Option<u32>,
+    /// Addresses on interfaces that nobody will clean up.
+    pub leaked_addresses: Option<u32>,
+    /// Problems by severity.
+    pub critical: u32,
+    /// Problems by severity.
+    pub warning: u32,
+    /// Problems by severity.
+    pub info: u32,
+}
+
+/// What one rule answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleResult {
+    /// The rule's code.
+    pub code: &'static str,
+    /// Its answer.
+    pub answer: RuleAnswer,
+}
+
+/// The four answers of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum RuleAnswer {
+    /// Looked at everything, found nothing.
+    Passed,
+    /// Found something.
+    Violated {
+        /// How many findings.
+        findings: u32,
+    },
+    /// Could not look: these sources are missing.
+    Inconclusive {
+        /// The sources.
+        missing: Vec<Source>,
+    },
+    /// Switched off by the user.
+    Disabled,
+}
+
+/// All findings of one code and group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The rule's code.
+    pub code: &'static str,
+    /// The rule's name.
+    pub name: &'static str,
+    /// The worst severity among its findings.
+    pub severity: Severity,
+    /// The node group, subnet or source that it is about.
+    pub group: Arc<str>,
+    /// How many subjects have it.
+    pub count: u32,
+    /// The message: that of the finding if there is one, of the first and worst if there are more.
+    pub message: String,
+    /// What to do.
+    pub remediation: String,
+}
+
+/// `True`, `False` or `Unknown`, as in `metav1.Condition`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ConditionStatus {
+    /// The good state, in positive polarity.
+    True,
+    /// The bad state.
+    False,
+    /// Data for it are missing or stale.
+    Unknown,
+}
+
+/// A condition without its times, which the publisher keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// Its type.
+    pub kind: ConditionType,
+    /// Its status.
+    pub status: ConditionStatus,
+    /// One CamelCase word; for a finding, the finding's name.
+    pub reason: &'static str,
+    /// One sentence with numbers.
+    pub message: String,
+}
+
+/// The types of conditions, positive polarity. A closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum ConditionType {
+    /// No finding at or above the gate.
+    Healthy,
+    /// Every required source was read.
+    DataComplete,
+    /// Addresses are left: for the cluster, and for a node within its own limits.
+    CapacityAvailable,
+    /// Every address is accounted for.
+    AddressesReconciled,
+    /// The CNI's settings make sense and agree.
+    ConfigurationConsistent,
+    /// The warm pool fits the pods it serves.
+    WarmPoolSized,
+    /// The subnet of the next interface has what it needs.
+    SubnetCapacityAvailable,
+    /// The trunk has branch slots left.
+    BranchCapacityAvailable,
+    /// The subnet has addresses.
+    AddressesAvailable,
+    /// The subnet has whole /28 blocks.
+    PrefixesAvailable,
+}
+
+impl ConditionType {
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::DataComplete => "DataComplete",
+            Self::CapacityAvailable => "CapacityAvailable",
+            Self::AddressesReconciled => "AddressesReconciled",
+            Self::ConfigurationConsistent => "ConfigurationConsistent",
+            Self::WarmPoolSized => "WarmPoolSized",
+            Self::SubnetCapacityAvailable => "SubnetCapacityAvailable",
+            Self::BranchCapacityAvailable => "BranchCapacityAvailable",
+            Self::AddressesAvailable => "AddressesAvailable",
+            Self::PrefixesAvailable => "PrefixesAvailable",
+        }
+    }
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeOutcome {
+    /// Its name.
+    pub name: NodeName,
+    /// Its uid, for events.
+    pub uid: Arc<str>,
+    /// Its node group.
+    pub node_group: Option<Arc<str>>,
+    /// Its instance type.
+    pub instance_type: Option<InstanceType>,
+    /// Its zone.
+    pub zone: Option<Zone>,
+    /// Its primary interface's subnet.
+    pub subnet: Option<SubnetId>,
+    /// Whether it is cordoned.
+    pub cordoned: bool,
+    /// `status.capacity.pods`.
+    pub max_pods: Option<u32>,
+    /// Interfaces attached on the default card.
+    pub interfaces: Option<u32>,
+    /// How many its type allows there.
+    pub interface_limit: Option<u32>,
+    /// Where its addresses went.
+    pub addresses: Option<NodeAddresses>,
+    /// Pods that use its pool.
+    pub pool_pods: Option<u32>,
+    /// Pods on it that wait for an address.
+    pub waiting_pods: Option<u32>,
+    /// Its trunk, if it has one.
+    pub branches: Option<BranchSlots>,
+    /// The CNI on it.
+    pub cni: Option<CniSeen>,
+    /// Its conditions, in the order of [`ConditionType`].
+    pub conditions: Vec<Condition>,
+    /// Its findings, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// The addresses of one node. `held = used + idle`; `own` comes on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct NodeAddresses {
+    /// Addresses for pods on its interfaces.
+    pub held: u32,
+    /// Those that a pod has.
+    pub used: u32,
+    /// Those that no pod has.
+    pub idle: u32,
+    /// The interfaces' own addresses.
+    pub own: u32,
+    /// /28 prefixes among the held.
+    pub prefixes: u32,
+}
+
+/// Branch slots of a trunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BranchSlots {
+    /// Branches in use.
+    pub used: u32,
+    /// The type's limit; none if the type is not known.
+    pub limit: Option<u32>,
+}
+
+/// The CNI's configuration on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CniSeen {
+    /// Its version, as the image tag says it.
+    pub version: String,
+    /// The algorithm that sizes the pool: `eni-target`, `ip-target`, …
+    pub mode: &'static str,
+    /// The targets in force, for example `WARM_ENI_TARGET=1`.
+    pub targets: String,
+}
+
+/// One subnet. `usable = free + pods + idle + own + branches + leaked + other + unaccounted` when all is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SubnetOutcome {
+    /// Its id.
+    pub id: SubnetId,
+    /// Its zone.
+    pub zone: Zone,
+    /// Its range as text.
+    pub cidr: Option<String>,
+    /// Nodes whose primary interface is in it.
+    pub nodes: u32,
+    /// Its size less AWS' five.
+    pub usable: Option<u32>,
+    /// What EC2 counts as free.
+    pub free: u32,
+    /// Whole free /28 blocks, as far as occupants are visible.
+    pub free_prefixes: Option<u32>,
+    /// Where the rest went; none without the interfaces.
+    pub ledger: Option<SubnetLedger>,
+    /// What the next interface of a node here takes at once.
+    pub next_interface: Option<u32>,
+    /// When it runs out: `now`, or none while not known.
+    pub runway: Option<&'static str>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    /// Its findings, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// Where a subnet's addresses went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SubnetLedger {
+    /// Addresses that pods have.
+    pub pods: u32,
+    /// Addresses that nodes hold and no pod has.
+    pub idle: u32,
+    /// Nodes' interfaces' own addresses, trunks included.
+    pub own: u32,
+    /// Branch interfaces.
+    pub branches: u32,
+    /// Interfaces of the CNI or the resource controller that are attached to nothing.
+    pub leaked: u32,
+    /// Everybody else: load balancers, NAT gateways, endpoints, other instances.
+    pub other: u32,
+    /// What EC2's count and its interfaces do not agree on; 0 when all is visible, negative while reads overlap.
+    pub unaccounted: i64,
+}
