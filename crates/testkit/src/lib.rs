@@ -1,3 +1,4 @@
 //! Test rig: control plane, EC2, scenarios.
 
+pub mod controlplane;
 pub mod ec2;
