@@ -143,12 +143,14 @@ pub struct Observed<T> {
     pub as_of: Timestamp,
 }
 
-/// All that is known of one source: the last good view, and why there is no newer one.
+/// All that is known of one source: the last good view, and why there is no newer or no fuller one.
+///
+/// With both a view and a fault, the view is either old (a later attempt failed) or lacks what the fault names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading<T> {
     /// The last good view, however old.
     pub last_good: Option<Observed<T>>,
-    /// Why the newest attempt failed; none if it did not.
+    /// Why the newest attempt failed or is incomplete; none if all is well.
     pub fault: Option<SourceFault>,
 }
 
@@ -184,6 +186,15 @@ impl<T> Reading<T> {
                 last_good: self.last_good,
                 fault: Some(fault),
             },
+        }
+    }
+
+    /// A newer reading on top of this one: its view replaces the old one if it has any, its fault always does.
+    #[must_use]
+    pub fn updated_by(self, newer: Self) -> Self {
+        Self {
+            last_good: newer.last_good.or(self.last_good),
+            fault: newer.fault,
         }
     }
 
@@ -249,5 +260,18 @@ mod tests {
             as_of: Timestamp::UNIX_EPOCH,
         }));
         assert_eq!((healed.value(), healed.fault.as_ref()), (Some(&8), None));
+    }
+
+    #[test]
+    fn a_newer_reading_keeps_the_old_view_only_if_it_has_none() {
+        let old = Reading::fresh(7, Timestamp::UNIX_EPOCH);
+        let missing = Reading::missing(FaultCategory::Denied, "no");
+        let kept = old.updated_by(missing.clone());
+        assert_eq!((kept.value(), &kept.fault), (Some(&7), &missing.fault));
+        let partial = Reading {
+            fault: missing.fault.clone(),
+            ..Reading::fresh(8, Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(kept.updated_by(partial.clone()), partial);
     }
 }

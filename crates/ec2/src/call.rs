@@ -1,0 +1,167 @@
+//! The calls themselves, one method each: what is asked, how much at a time, and nothing about what it means.
+
+use std::{
+    error::Error,
+    future::Future,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use aws_sdk_ec2::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types as sdk,
+};
+use ipam_audit_core::{
+    ids::{InstanceId, InstanceType, SubnetId, VpcId},
+    source::SourceFault,
+};
+
+use crate::{
+    action::Action,
+    budget::Budget,
+    failure::{Failure, Place},
+    listing::Page,
+    meter::{ActionStats, Counters, Meter},
+};
+
+/// The most that EC2 answers at once, except for instance types.
+const PAGE: i32 = 1000;
+
+/// A client of EC2 with its budget and its counters.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    client: Client,
+    region: String,
+    budget: Budget,
+    counters: Arc<Counters>,
+}
+
+impl Caller {
+    pub(crate) fn new(client: Client, region: String) -> Self {
+        Self {
+            client,
+            region,
+            budget: Budget::full(),
+            counters: Arc::default(),
+        }
+    }
+
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    pub(crate) fn stats(&self) -> [ActionStats; Action::ALL.len()] {
+        self.counters.stats()
+    }
+
+    /// A failure in words, with the place it happened at.
+    pub(crate) fn fault(&self, action: Action, failure: &Failure) -> SourceFault {
+        let place = Place {
+            region: &self.region,
+            endpoint: self.counters.endpoint(),
+        };
+        failure.fault(action, place)
+    }
+
+    pub(crate) async fn vpcs(&self, vpc: &VpcId, token: Option<String>) -> Result<Page<sdk::Vpc>, Failure> {
+        let request = self.client.describe_vpcs().filters(filter("vpc-id", [vpc.as_str()]));
+        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::DescribeVpcs, send).await?;
+        Ok(Page::new(answer.vpcs, answer.next_token))
+    }
+
+    pub(crate) async fn subnets(&self, vpc: &VpcId, token: Option<String>) -> Result<Page<sdk::Subnet>, Failure> {
+        let request = self.client.describe_subnets().filters(filter("vpc-id", [vpc.as_str()]));
+        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::DescribeSubnets, send).await?;
+        Ok(Page::new(answer.subnets, answer.next_token))
+    }
+
+    pub(crate) async fn interfaces(
+        &self,
+        vpc: &VpcId,
+        token: Option<String>,
+    ) -> Result<Page<sdk::NetworkInterface>, Failure> {
+        self.interfaces_by(filter("vpc-id", [vpc.as_str()]), token).await
+    }
+
+    pub(crate) async fn interfaces_of(
+        &self,
+        instances: &[InstanceId],
+        token: Option<String>,
+    ) -> Result<Page<sdk::NetworkInterface>, Failure> {
+        let instances = instances.iter().map(InstanceId::as_str);
+        self.interfaces_by(filter("attachment.instance-id", instances), token)
+            .await
+    }
+
+    async fn interfaces_by(
+        &self,
+        filter: sdk::Filter,
+        token: Option<String>,
+    ) -> Result<Page<sdk::NetworkInterface>, Failure> {
+        // Interfaces of managed instances (EKS Auto Mode) take addresses too, even where the account hides them.
+        let request = self
+            .client
+            .describe_network_interfaces()
+            .filters(filter)
+            .include_managed_resources(true);
+        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::DescribeNetworkInterfaces, send).await?;
+        Ok(Page::new(answer.network_interfaces, answer.next_token))
+    }
+
+    /// At most 100 types, of which EC2 has to know each.
+    pub(crate) async fn instance_types(
+        &self,
+        types: &[InstanceType],
+        token: Option<String>,
+    ) -> Result<Page<sdk::InstanceTypeInfo>, Failure> {
+        let types = types
+            .iter()
+            .map(|name| sdk::InstanceType::from(name.as_str()))
+            .collect();
+        let request = self.client.describe_instance_types().set_instance_types(Some(types));
+        let request = request.set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::DescribeInstanceTypes, send).await?;
+        Ok(Page::new(answer.instance_types, answer.next_token))
+    }
+
+    pub(crate) async fn reservations(
+        &self,
+        subnet: &SubnetId,
+        token: Option<String>,
+    ) -> Result<Page<sdk::SubnetCidrReservation>, Failure> {
+        let request = self.client.get_subnet_cidr_reservations().subnet_id(subnet.as_str());
+        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::GetSubnetCidrReservations, send).await?;
+        Ok(Page::new(answer.subnet_ipv4_cidr_reservations, answer.next_token))
+    }
+
+    /// Sends when the budget allows it, and accounts for what the SDK sent on top.
+    async fn send<T, E, Fut>(&self, action: Action, send: impl FnOnce(Meter<E>) -> Fut) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, SdkError<E>>>,
+    {
+        self.budget.acquire(action).await;
+        let (meter, attempts) = Meter::new(action, Arc::clone(&self.counters));
+        // The SDK's futures are several kilobytes each.
+        let answer = Box::pin(send(meter)).await;
+        self.budget.owe(action, attempts.load(Relaxed).saturating_sub(1));
+        answer.map_err(|error| {
+            self.counters.count_failure(action);
+            Failure::classify(&error)
+        })
+    }
+}
+
+fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> sdk::Filter {
+    let values = values.into_iter().map(str::to_owned).collect();
+    sdk::Filter::builder().name(name).set_values(Some(values)).build()
+}

@@ -1,0 +1,311 @@
+//! Why a call failed, in the few categories that a reader acts on, and the sentence that tells how.
+//!
+//! EC2 models no errors: the code in the error's metadata decides, then the HTTP status, then the kind of failure
+//! that the SDK reports. An answer that is no XML at all comes from a proxy or a wrong endpoint.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use ipam_audit_core::source::{FaultCategory, SourceFault};
+
+use crate::action::Action;
+
+const DENIED: [&str; 4] = [
+    "UnauthorizedOperation",
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedAccess",
+];
+const ACCOUNT_BLOCKED: [&str; 3] = ["OptInRequired", "Blocked", "PendingVerification"];
+const BAD_CREDENTIALS: [&str; 12] = [
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "MissingAuthenticationToken",
+    "NotAuthorized",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+const THROTTLES: [&str; 9] = [
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+const EXPIRED_TOKENS: [&str; 3] = [
+    "InvalidNextToken",
+    "InvalidPaginationToken",
+    "InvalidPaginationTokenException",
+];
+
+/// Whether a code asks to come back later.
+pub(crate) fn is_throttle(code: &str) -> bool {
+    THROTTLES.contains(&code)
+}
+
+/// A failed call. The cause is for people, the code for decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) category: FaultCategory,
+    pub(crate) code: Option<String>,
+    pub(crate) cause: String,
+}
+
+/// Where and with what a call was made, as a message names it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) region: &'a str,
+    pub(crate) endpoint: Option<&'a str>,
+}
+
+impl Failure {
+    pub(crate) fn classify<E>(error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        match error {
+            SdkError::ServiceError(service) => {
+                let (error, status) = (service.err(), service.raw().status().as_u16());
+                Self::answered(status, error.code(), error.message(), || deepest(error))
+            }
+            SdkError::ResponseError(_) => Self::unreachable(format!("the answer broke off ({})", deepest(error))),
+            SdkError::TimeoutError(_) => Self::unreachable("no complete answer in time".to_owned()),
+            _ => credentials(error).unwrap_or_else(|| Self::unreachable(deepest(error))),
+        }
+    }
+
+    /// EC2, or what stands in its place, gave an answer that is not the wanted one.
+    fn answered(status: u16, code: Option<&str>, message: Option<&str>, unparsed: impl Fn() -> String) -> Self {
+        let category = match code {
+            Some(code) => by_code(code, status),
+            None if status >= 500 => FaultCategory::ServerFault,
+            None => FaultCategory::Malformed,
+        };
+        let cause = match (code, message) {
+            (Some(code), Some(message)) => format!("{code}: {}", sentence(message)),
+            (Some(code), None) => format!("{code}, HTTP {status}"),
+            (None, _) => format!("HTTP {status} without an answer of EC2: {}", unparsed()),
+        };
+        Self {
+            category,
+            code: code.map(str::to_owned),
+            cause,
+        }
+    }
+
+    fn unreachable(cause: String) -> Self {
+        Self {
+            category: FaultCategory::Unreachable,
+            code: None,
+            cause,
+        }
+    }
+
+    pub(crate) fn malformed(cause: impl Into<String>) -> Self {
+        Self {
+            category: FaultCategory::Malformed,
+            code: None,
+            cause: cause.into(),
+        }
+    }
+
+    /// Whether the listing has to begin anew, because EC2 has forgotten where it stood.
+    pub(crate) fn is_expired_token(&self) -> bool {
+        self.has_code(&EXPIRED_TOKENS)
+    }
+
+    pub(crate) fn has_code(&self, codes: &[&str]) -> bool {
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// What the reader of a report gets to see.
+    pub(crate) fn fault(&self, action: Action, place: Place<'_>) -> SourceFault {
+        SourceFault {
+            category: self.category,
+            message: self.message(action, place),
+        }
+    }
+
+    fn message(&self, action: Action, place: Place<'_>) -> String {
+        let (cause, name, region) = (&self.cause, action.name(), place.region);
+        match self.category {
+            FaultCategory::Denied if self.has_code(&ACCOUNT_BLOCKED) => {
+                format!(
+                    "AWS does not serve this account in {region} ({cause}): ask AWS Support or whoever owns the account"
+                )
+            }
+            FaultCategory::Denied => format!(
+                "AWS denies {} in {region}: allow it in the policy of the role that ipam-audit uses; \
+                 `ipam-audit iam-policy` prints a policy with all it needs ({cause})",
+                action.iam()
+            ),
+            FaultCategory::Credentials if self.code.is_some() => format!(
+                "AWS refuses the credentials in {region}: check that the role of the ServiceAccount exists and trusts it, \
+                 and that keys set in the environment are still valid ({cause})"
+            ),
+            FaultCategory::Credentials => format!(
+                "no credentials: give the ServiceAccount a role (IRSA or EKS Pod Identity), \
+                 or set AWS_PROFILE outside a cluster ({cause})"
+            ),
+            FaultCategory::Throttled => format!(
+                "EC2 throttles {name} in {region}: it is tried again at the next reading; if it lasts, \
+                 look for other heavy callers of EC2 in the account or raise the quota ({cause})"
+            ),
+            FaultCategory::Unreachable => format!(
+                "no answer of EC2 to {name} from {} in {region}: check the region, DNS, network policies \
+                 and, in a private cluster, the VPC endpoint for ec2 ({cause})",
+                place.endpoint.unwrap_or("its endpoint")
+            ),
+            FaultCategory::ServerFault => {
+                format!("EC2 failed to answer {name} in {region}: it is tried again at the next reading ({cause})")
+            }
+            FaultCategory::Malformed | FaultCategory::Pending => format!(
+                "the answer to {name} from {} makes no sense: check that the endpoint is EC2's ({cause})",
+                place.endpoint.unwrap_or("the endpoint")
+            ),
+            FaultCategory::NotFound => format!("EC2 in {region} does not know what {name} asked for ({cause})"),
+        }
+    }
+}
+
+fn by_code(code: &str, status: u16) -> FaultCategory {
+    if DENIED.contains(&code) || ACCOUNT_BLOCKED.contains(&code) {
+        FaultCategory::Denied
+    } else if BAD_CREDENTIALS.contains(&code) {
+        FaultCategory::Credentials
+    } else if is_throttle(code) {
+        FaultCategory::Throttled
+    } else if code.ends_with(".NotFound") || code == "InvalidInstanceType" {
+        FaultCategory::NotFound
+    } else if status >= 500
+        || matches!(
+            code,
+            "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable"
+        )
+    {
+        FaultCategory::ServerFault
+    } else {
+        FaultCategory::Malformed
+    }
+}
+
+/// The failure to get credentials, which the SDK reports as one to send.
+fn credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
+    let error = chain(error).find(|error| error.is::<CredentialsError>())?;
+    Some(Failure {
+        category: FaultCategory::Credentials,
+        code: None,
+        cause: deepest(error),
+    })
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What the innermost error says: the outer ones only repeat that something failed.
+fn deepest(error: &(dyn Error + 'static)) -> String {
+    chain(error)
+        .last()
+        .map_or_else(String::new, |error| sentence(&error.to_string()))
+}
+
+/// The beginning of a text on one line, without the dot at its end: messages are put in parentheses.
+fn sentence(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut short: String = line.chars().take(LONGEST).collect();
+    if short.len() < line.len() {
+        short.push('…');
+    }
+    short.trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'static> = Place {
+        region: "eu-central-1",
+        endpoint: Some("https://ec2.eu-central-1.amazonaws.com"),
+    };
+
+    fn answered(status: u16, code: &str) -> Failure {
+        Failure::answered(status, Some(code), Some("The text of EC2."), String::new)
+    }
+
+    #[test]
+    fn codes_decide_the_category() {
+        for (status, code, want) in [
+            (403, "UnauthorizedOperation", FaultCategory::Denied),
+            (401, "OptInRequired", FaultCategory::Denied),
+            (401, "AuthFailure", FaultCategory::Credentials),
+            (400, "RequestExpired", FaultCategory::Credentials),
+            (503, "RequestLimitExceeded", FaultCategory::Throttled),
+            (400, "Throttling", FaultCategory::Throttled),
+            (500, "InternalError", FaultCategory::ServerFault),
+            (503, "Unavailable", FaultCategory::ServerFault),
+            (502, "SomethingNew", FaultCategory::ServerFault),
+            (400, "InvalidVpcID.NotFound", FaultCategory::NotFound),
+            (400, "InvalidInstanceType", FaultCategory::NotFound),
+            (400, "InvalidParameterValue", FaultCategory::Malformed),
+        ] {
+            assert_eq!(answered(status, code).category, want, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_code_is_judged_by_its_status() {
+        let html = |status| Failure::answered(status, None, None, || "not XML".into()).category;
+        assert_eq!(
+            (html(500), html(503)),
+            (FaultCategory::ServerFault, FaultCategory::ServerFault)
+        );
+        assert_eq!(
+            (html(200), html(404)),
+            (FaultCategory::Malformed, FaultCategory::Malformed)
+        );
+    }
+
+    #[test]
+    fn a_denial_names_the_action_to_allow() {
+        let fault = answered(403, "UnauthorizedOperation").fault(Action::GetSubnetCidrReservations, PLACE);
+        assert_eq!(
+            fault.message,
+            "AWS denies ec2:GetSubnetCidrReservations in eu-central-1: allow it in the policy of the role that ipam-audit \
+             uses; `ipam-audit iam-policy` prints a policy with all it needs (UnauthorizedOperation: The text of EC2)"
+        );
+    }
+
+    #[test]
+    fn every_category_says_what_to_do() {
+        for code in [
+            "OptInRequired",
+            "AuthFailure",
+            "Throttling",
+            "InternalError",
+            "InvalidParameterValue",
+        ] {
+            let message = answered(400, code).fault(Action::DescribeVpcs, PLACE).message;
+            assert!(message.contains(code) && message.contains(": "), "{message}");
+        }
+    }
+
+    #[test]
+    fn long_causes_are_cut_to_one_line() {
+        let text = sentence(&format!("<html>\n  {}", "x".repeat(400)));
+        assert!(text.starts_with("<html> xxx") && text.ends_with('…'), "{text}");
+        assert_eq!(text.chars().count(), 301);
+    }
+}
