@@ -1,0 +1,60 @@
+# Every target works from a clean clone on a machine that has the toolchains that README.md names.
+# Phases that take long say what they do and about how long.
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+PURE := -p ipam-audit-core -p ipam-audit-report
+
+.DEFAULT_GOAL := help
+.PHONY: help build fmt lint test test-fast demo crds docs deny clean seams limits release
+
+help: ## List the targets
+	@echo "IpamAudit: where did the pod addresses go?"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the ipam-audit binary (target/debug/ipam-audit)
+	@tests/run phase "building ipam-audit" "the first time 8 to 15 minutes: the AWS SDK is one large crate"
+	$(CARGO) build --locked --workspace --bins
+
+release: ## Build it optimised (target/release/ipam-audit)
+	$(CARGO) build --locked --release -p ipam-audit
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+lint: seams ## Check formatting, clippy (pedantic) and the seams between crates
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+seams: ## Check that core sees no kube, AWS or tokio, and only ec2 sees the AWS SDK
+	@tests/check-seams
+
+test: ## Run every suite; ends with `N passed, N failed`
+	@tests/run all
+
+test-fast: ## Run the suites of the pure crates only (seconds)
+	$(CARGO) test --locked $(PURE)
+
+demo: ## Show the incident on a real control plane (ONCE=1 exits at the end)
+	@tests/run phase "building the demo" "the first time 15 to 25 minutes with the control plane, then seconds"
+	$(CARGO) build --locked --workspace --bins
+	@target/debug/demo $(if $(ONCE),--once)
+
+crds: ## Regenerate crds/, docs/findings/ and docs/api.md from the Rust types and rules
+	BLESS=1 $(CARGO) test --locked -q -p ipam-audit-api -p ipam-audit-report -- generated
+
+limits: ## Regenerate the table of instance limits from the CNI's and the resource controller's own tables
+	cd tools/instance-limits && go run -mod=readonly . > ../../crates/core/data/instance-limits.csv.new
+	mv crates/core/data/instance-limits.csv.new crates/core/data/instance-limits.csv
+
+docs: crds ## Regenerate the generated documents and build the API documentation (target/doc)
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p ipam-audit-core -p ipam-audit-api -p ipam-audit-controller -p ipam-audit-report
+
+deny: ## Check licences, advisories and the crates' sources with cargo-deny
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --offline check bans licenses sources
+
+clean: ## Remove what builds have made in this checkout (caches outside of it stay)
+	$(CARGO) clean
