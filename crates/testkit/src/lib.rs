@@ -2,3 +2,4 @@
 
 pub mod controlplane;
 pub mod ec2;
+pub mod moto;

@@ -11,8 +11,8 @@ mod build;
 mod manifests;
 mod pki;
 mod ports;
-mod process;
-mod progress;
+pub(crate) mod process;
+pub(crate) mod progress;
 mod servers;
 mod state;
 

@@ -19,17 +19,17 @@ exec 3<&-
 exec "$@""#;
 
 /// What to run: a program, its arguments, its additional environment and the file that receives its output.
-pub(super) struct Launch {
-    pub(super) name: &'static str,
-    pub(super) program: PathBuf,
-    pub(super) args: Vec<String>,
-    pub(super) env: Vec<(&'static str, String)>,
-    pub(super) dir: Option<PathBuf>,
-    pub(super) log: PathBuf,
+pub(crate) struct Launch {
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) log: PathBuf,
 }
 
 /// A running child; killed with its whole process group when dropped or when this process ends.
-pub(super) struct Supervised {
+pub(crate) struct Supervised {
     name: &'static str,
     child: Child,
     lifeline: Option<ChildStdin>,
@@ -38,7 +38,7 @@ pub(super) struct Supervised {
 }
 
 impl Supervised {
-    pub(super) fn spawn(launch: Launch) -> Result<Self> {
+    pub(crate) fn spawn(launch: Launch) -> Result<Self> {
         let Launch {
             name,
             program,
@@ -77,28 +77,28 @@ impl Supervised {
     }
 
     /// The exit status, if the child has ended by itself.
-    pub(super) fn exited(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn exited(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
     /// What the child has written so far, without the output of earlier children that shared its log.
-    pub(super) fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         read_from(&self.log, self.log_start).unwrap_or_default()
     }
 
     /// The last lines of the child's output, for an error message.
-    pub(super) fn last_lines(&self, count: usize) -> String {
+    pub(crate) fn last_lines(&self, count: usize) -> String {
         let output = self.output();
         let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
     /// Kills the child and whatever it started, and waits until it is gone.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         // An error means that the child has ended already: the wait below reaps it.
         self.child.kill().ok();
         self.child.wait().ok();

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 const SPARSE: Duration = Duration::from_secs(30);
 
 /// The progress of one long step.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     started: Instant,
     terminal: bool,
     last_line: Option<Instant>,
 }
 
 impl Progress {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
             terminal: stderr().is_terminal(),
@@ -23,7 +23,7 @@ impl Progress {
     }
 
     /// Shows `what` with the time elapsed, if it is time to.
-    pub(super) fn tick(&mut self, what: &str) {
+    pub(crate) fn tick(&mut self, what: &str) {
         let elapsed = elapsed(self.started.elapsed());
         if self.terminal {
             write_stderr(&format!("\r\x1b[2K{what} ({elapsed})"));
@@ -36,7 +36,7 @@ impl Progress {
     }
 
     /// Ends with a line that stays.
-    pub(super) fn finish(self, what: &str) {
+    pub(crate) fn finish(self, what: &str) {
         let clear = if self.terminal { "\r\x1b[2K" } else { "" };
         write_stderr(&format!("{clear}{what} ({})\n", elapsed(self.started.elapsed())));
     }
