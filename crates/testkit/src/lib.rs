@@ -3,3 +3,4 @@
 pub mod controlplane;
 pub mod ec2;
 pub mod moto;
+pub mod scenario;

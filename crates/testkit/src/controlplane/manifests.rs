@@ -31,8 +31,13 @@ impl ControlPlane {
 
     /// Applies manifests from text, as `apply_manifests` does.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<()> {
-        apply(&self.client().await?, parse(yaml)?).await
+        apply_yaml(&self.client().await?, yaml).await
     }
+}
+
+/// Applies manifests from text with any client.
+pub(crate) async fn apply_yaml(client: &Client, yaml: &str) -> Result<()> {
+    apply(client, parse(yaml)?).await
 }
 
 fn manifest_files(path: &Path) -> Result<Vec<PathBuf>> {

@@ -28,6 +28,7 @@ use tokio::time::sleep;
 pub use access::{KubectlOutput, client_from, install_tls_provider};
 pub use audit::AuditEvent;
 pub use binaries::Binaries;
+pub(crate) use manifests::apply_yaml;
 
 use binaries::{APISERVER, CONTROLLER_MANAGER, ETCD};
 use pki::Pki;
