@@ -1,1 +1,3 @@
 //! The `ipam-audit.dev` API.
+
+pub mod views;
