@@ -4,9 +4,13 @@
 //! steps. It does no IO and knows no Kubernetes client, no AWS SDK and no async runtime; whoever has data turns it
 //! into the typed rows of [`snapshot`] and [`inventory`] and gets an outcome back.
 
+pub mod batch;
+pub mod cni;
 pub mod finding;
 pub mod ids;
 pub mod inventory;
+pub mod ipamd;
+pub mod limits;
 pub mod net;
 pub mod outcome;
 pub mod policy;
