@@ -3,4 +3,5 @@
 pub mod controlplane;
 pub mod ec2;
 pub mod moto;
+pub mod operator;
 pub mod scenario;

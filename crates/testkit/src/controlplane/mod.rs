@@ -29,6 +29,7 @@ pub use access::{KubectlOutput, client_from, install_tls_provider};
 pub use audit::AuditEvent;
 pub use binaries::Binaries;
 pub(crate) use manifests::apply_yaml;
+pub(crate) use ports::free_port;
 
 use binaries::{APISERVER, CONTROLLER_MANAGER, ETCD};
 use pki::Pki;

@@ -30,6 +30,11 @@ pub(super) fn free_ports() -> Result<[u16; 3]> {
     }
 }
 
+/// A free port for something else beside the control plane.
+pub(crate) fn free_port() -> Result<u16> {
+    free_ports().map(|[port, ..]| port)
+}
+
 fn random_offset() -> u16 {
     // A RandomState is seeded anew by the standard library; only the spread matters here.
     let random = RandomState::new().hash_one(std::process::id());

@@ -1,0 +1,195 @@
+//! Runs the real `ipam-audit run` as its shipped `ServiceAccount` against a control plane and an EC2 endpoint.
+//!
+//! It sees nothing of this machine's own clusters and AWS accounts: what it may find is stated here. It ends with this
+//! process, like everything of the rig.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::controlplane::free_port;
+use crate::controlplane::process::{Launch, Supervised};
+
+const BINARY: &str = "ipam-audit";
+const BINARY_VARIABLE: &str = "IPAM_AUDIT_BIN";
+
+/// Settings of the surroundings that would lead the operator to another cluster or account.
+const FOREIGN: [&str; 9] = [
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_DEFAULT_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
+
+/// How to run the operator.
+#[derive(Debug, Clone)]
+pub struct OperatorOptions {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Kubeconfig of its `ServiceAccount`.
+    pub kubeconfig: PathBuf,
+    /// Endpoint of EC2.
+    pub ec2_endpoint: String,
+    /// AWS region.
+    pub region: String,
+    /// Further arguments of `ipam-audit run`.
+    pub args: Vec<String>,
+    /// Further environment, which wins over what is set here.
+    pub env: Vec<(&'static str, String)>,
+    /// File that receives its log.
+    pub log: PathBuf,
+}
+
+/// A running operator; killed when dropped.
+pub struct Operator {
+    process: Supervised,
+    port: u16,
+}
+
+impl Operator {
+    /// Starts it. It may still find out that it cannot work: see [`fail_if_ended`](Self::fail_if_ended).
+    pub fn start(options: OperatorOptions) -> Result<Self> {
+        let OperatorOptions {
+            binary,
+            kubeconfig,
+            ec2_endpoint,
+            region,
+            args: further,
+            env: extra,
+            log,
+        } = options;
+        let port = free_port()?;
+        let mut args: Vec<String> = FOREIGN
+            .iter()
+            .flat_map(|name| ["-u".to_owned(), (*name).to_owned()])
+            .collect();
+        args.extend([
+            binary.display().to_string(),
+            "run".to_owned(),
+            format!("--listen=127.0.0.1:{port}"),
+        ]);
+        args.extend(further);
+        let mut env = vec![
+            ("KUBECONFIG", kubeconfig.display().to_string()),
+            ("AWS_ENDPOINT_URL", ec2_endpoint),
+            ("AWS_REGION", region),
+            ("AWS_ACCESS_KEY_ID", "rig".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "rig".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+        ];
+        env.extend(extra);
+        // `env` runs the binary in its own place, without the variables that it is told to drop.
+        let launch = Launch {
+            name: "ipam-audit run",
+            program: "env".into(),
+            args,
+            env,
+            dir: None,
+            log,
+        };
+        Ok(Self {
+            process: Supervised::spawn(launch)?,
+            port,
+        })
+    }
+
+    /// The base URL of `/livez`, `/readyz` and `/metrics`.
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// The end of its log.
+    pub fn last_lines(&self, count: usize) -> String {
+        self.process.last_lines(count)
+    }
+
+    /// An error with the end of its log, if it has ended by itself: it never should.
+    pub fn fail_if_ended(&mut self) -> Result<()> {
+        if let Some(status) = self.process.exited().context("cannot watch the operator")? {
+            bail!(
+                "the operator has ended ({status}); the end of its log:\n{}",
+                self.last_lines(15)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The operator's binary: `IPAM_AUDIT_BIN`, or the one that was built with this program.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(named) = env::var_os(BINARY_VARIABLE) {
+        let named = PathBuf::from(named);
+        ensure!(
+            named.is_file(),
+            "{BINARY_VARIABLE} names {}, which is no file",
+            named.display()
+        );
+        return Ok(named);
+    }
+    let own = env::current_exe().context("cannot find out where this program is")?;
+    // Tests run from the folder `deps` beside the programs.
+    let folders = own.ancestors().skip(1).take(2).map(Path::to_owned);
+    let found = folders.map(|folder| folder.join(BINARY)).find(|path| path.is_file());
+    found.with_context(|| {
+        format!("{BINARY} is not built: run `cargo build --workspace --bins`, or set {BINARY_VARIABLE} to a binary")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{set_permissions, write};
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn options(dir: &Path, script: &str) -> OperatorOptions {
+        let binary = dir.join("ipam-audit");
+        write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
+        set_permissions(&binary, PermissionsExt::from_mode(0o755)).unwrap();
+        OperatorOptions {
+            binary,
+            kubeconfig: "/the/kubeconfig".into(),
+            ec2_endpoint: "http://127.0.0.1:1".to_owned(),
+            region: "eu-central-1".to_owned(),
+            args: vec!["--log=debug".to_owned()],
+            env: vec![("AWS_REGION", "eu-west-1".to_owned())],
+            log: dir.join("operator.log"),
+        }
+    }
+
+    #[test]
+    fn it_is_told_where_everything_is_and_an_early_end_is_an_error_with_its_last_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo $* $KUBECONFIG $AWS_ENDPOINT_URL $AWS_REGION; echo no such cluster >&2; exit 3";
+        let mut operator = Operator::start(options(dir.path(), script)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let error = loop {
+            match operator.fail_if_ended() {
+                Err(error) => break error.to_string(),
+                Ok(()) => assert!(Instant::now() < deadline, "it has not ended"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(
+            error.contains("exit status: 3") && error.contains("no such cluster"),
+            "{error}"
+        );
+        let listen = operator.admin_url().replace("http://", "--listen=");
+        let expected = format!("run {listen} --log=debug /the/kubeconfig http://127.0.0.1:1 eu-west-1");
+        assert!(operator.log().contains(&expected), "{}", operator.log());
+    }
+}
