@@ -253,6 +253,92 @@ fn the_simulator_takes_every_scenario_and_counts_the_same() {
     }
 }
 
+/// Everything that the file format has and the shipped scenarios do without.
+const UNUSUAL: &str = r"
+name: unusual
+region: us-east-1
+cluster: lab
+vpc: {id: vpc-1, cidr: 10.0.0.0/16, secondaryCidrs: [100.64.0.0/16]}
+subnets:
+- {name: nodes, id: subnet-1, zone: us-east-1a, cidr: 10.0.0.0/24, tags: {kubernetes.io/role/cni: '0'}}
+- name: pods
+  id: subnet-2
+  zone: us-east-1a
+  cidr: 100.64.0.0/24
+  reservations: [{cidr: 100.64.0.64/26, kind: prefix}]
+awsNode: {name: cni, version: v1.18.0, env: {ENABLE_PREFIX_DELEGATION: 'true'}}
+daemonSets:
+- {workload: logging/collector}
+nodeGroups:
+- name: workers
+  instanceType: m5.large
+  cpu: 2
+  memory: 8Gi
+  nodes: {nodes: 1}
+  maxPods: 29
+  labels: {team: lab}
+  cordoned: true
+  interfaces: [{}, {prefixes: 2, subnet: pods}, {secondary: 3, unmanaged: true}]
+  pods: {lab/probe: 17}
+leaked:
+- {subnet: pods, count: 2, secondary: 4, prefixes: 1, ageHours: 5}
+others:
+- {owner: instance, name: jump host, count: {nodes: 1}}
+";
+
+#[test]
+fn prefixes_custom_networking_leaks_and_strangers_are_placed_too() {
+    let scenario = Scenario::from_yaml(UNUSUAL)
+        .unwrap()
+        .at("2026-03-02T09:30:00Z".parse().unwrap())
+        .unwrap();
+    let seed = scenario.to_ec2_seed();
+    let world = World::load(seed.clone()).unwrap();
+    let [node] = scenario.plan().nodes.as_slice() else {
+        panic!("one node")
+    };
+    let [_, second, unmanaged] = node.interfaces.as_slice() else {
+        panic!("three interfaces")
+    };
+
+    // Prefixes come out of the reservation first; pods have addresses of prefixes, never unmanaged ones.
+    let reserved = "100.64.0.64/26".parse::<ipnet::Ipv4Net>().unwrap();
+    let blocks = listed(&second.prefixes);
+    assert!(
+        blocks.len() == 2 && blocks.iter().all(|block| reserved.contains(block)),
+        "{blocks:?}"
+    );
+    let places = node.pods.iter().filter_map(|pod| match pod.place {
+        Place::Pool(address) => Some(address),
+        _ => None,
+    });
+    let places: BTreeSet<Ipv4Addr> = places.collect();
+    assert_eq!(places.len(), 17 + 1, "the collector has an address of its own");
+    assert!(
+        places
+            .iter()
+            .all(|address| blocks.iter().any(|block| block.contains(address)))
+    );
+    assert_eq!(unmanaged.tags["node.k8s.amazonaws.com/no_manage"], "true");
+    assert!(
+        !second.tags.contains_key("cluster.k8s.amazonaws.com/name"),
+        "without CLUSTER_NAME"
+    );
+
+    // 251 usable. Nodes: the primary, the unmanaged one with three, the stranger. Pods: one primary, the reservation
+    // as a whole with all prefixes in it, and twice one primary with four.
+    assert_eq!(world.available("subnet-1"), Some(251 - 1 - 4 - 1));
+    assert_eq!(world.available("subnet-2"), Some(251 - 1 - 64 - 2 * 5));
+    let leaked: Vec<_> = seed.interfaces.iter().filter(|one| one.attachment.is_none()).collect();
+    assert_eq!(leaked.len(), 2);
+    assert!(leaked.iter().all(|one| one.description.starts_with("aws-K8S-i-")));
+    assert_eq!(
+        leaked[0].tags["node.k8s.amazonaws.com/createdAt"],
+        "2026-03-02T04:30:00Z"
+    );
+    assert_eq!(seed.instances.len(), 2, "the stranger's instance exists");
+}
+
 #[test]
 fn mistakes_in_a_file_are_named() {
     let failure = |yaml: &str| format!("{:#}", Scenario::from_yaml(yaml).unwrap_err());
@@ -417,6 +503,7 @@ async fn branches_and_trunks_show_in_kubernetes() -> Result<()> {
     let client = plane.client().await?;
     let scenario = Scenario::named("branch-limit")?;
     scenario.load_into(&client).await?;
+    a_second_scenario_may_share_the_cluster(&client).await?;
 
     let planned = scenario.nodes_of("settlement").next().unwrap();
     let node = Api::<Node>::all(client.clone()).get(&planned.name).await?;
@@ -448,5 +535,24 @@ async fn branches_and_trunks_show_in_kubernetes() -> Result<()> {
             .unwrap();
         assert_eq!(limits["vpc.amazonaws.com/pod-eni"].0, "1");
     }
+    Ok(())
+}
+
+/// With its own names: a renamed aws-node, which keeps its label, and a cordoned node.
+async fn a_second_scenario_may_share_the_cluster(client: &Client) -> Result<()> {
+    let scenario = Scenario::from_yaml(UNUSUAL)?;
+    scenario.load_into(client).await?;
+    let node = Api::<Node>::all(client.clone())
+        .get(&scenario.plan().nodes[0].name)
+        .await?;
+    assert_eq!(node.labels()["team"], "lab");
+    let spec = node.spec.unwrap();
+    assert_eq!(spec.unschedulable, Some(true));
+    let taints: Vec<_> = spec.taints.unwrap().into_iter().map(|taint| taint.key).collect();
+    assert_eq!(taints, ["node.kubernetes.io/unschedulable"]);
+    let sets = Api::<DaemonSet>::namespaced(client.clone(), "kube-system");
+    let found = sets.list(&ListParams::default().labels("k8s-app=aws-node")).await?;
+    let names: Vec<_> = found.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["aws-node", "cni"]);
     Ok(())
 }
