@@ -139,10 +139,6 @@ mod tests {
         let other = finding("13 free", Subject::Subnet("subnet-2".into()));
         assert_eq!(one.fingerprint(), moved.fingerprint());
         assert_ne!(one.fingerprint(), other.fingerprint());
-        assert_eq!(
-            one.fingerprint(),
-            "cdf723577769a416",
-            "it must be the same in every release"
-        );
+        assert_eq!(one.fingerprint(), "cdf723577769a416", "it must be the same in every release");
     }
 }

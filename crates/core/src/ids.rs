@@ -103,9 +103,7 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(
-                InstanceId::from_provider_id(provider_id)
-                    .as_ref()
-                    .map(InstanceId::as_str),
+                InstanceId::from_provider_id(provider_id).as_ref().map(InstanceId::as_str),
                 want,
                 "{provider_id}"
             );

@@ -137,9 +137,7 @@ impl Interface {
     }
 
     fn prefix_addresses(&self) -> u32 {
-        u32::try_from(self.prefixes.len())
-            .unwrap_or(u32::MAX)
-            .saturating_mul(crate::net::ADDRESSES_PER_PREFIX)
+        u32::try_from(self.prefixes.len()).unwrap_or(u32::MAX).saturating_mul(crate::net::ADDRESSES_PER_PREFIX)
     }
 
     /// Whether an address of a pod lies on it.

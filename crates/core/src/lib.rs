@@ -6,13 +6,22 @@
 
 pub mod batch;
 pub mod cni;
+pub mod engine;
+pub mod facts;
 pub mod finding;
 pub mod ids;
 pub mod inventory;
 pub mod ipamd;
 pub mod limits;
+pub mod model;
 pub mod net;
 pub mod outcome;
 pub mod policy;
+pub mod rules;
 pub mod snapshot;
 pub mod source;
+pub mod text;
+
+mod advice;
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ impl FromStr for Prefix28 {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let address = text.strip_suffix("/28").and_then(|base| base.parse::<Ipv4Addr>().ok());
         match address {
-            Some(base) if u32::from(base) & 0xf == 0 => Ok(Self(base.into())),
+            Some(base) if u32::from(base).trailing_zeros() >= 4 => Ok(Self(base.into())),
             _ => Err(NotAPrefix(text.to_owned())),
         }
     }
@@ -95,12 +95,9 @@ mod tests {
 
     #[test]
     fn usable_is_the_size_less_five() {
-        for (cidr, usable) in [
-            ("10.4.128.0/20", 4091),
-            ("10.0.0.0/28", 11),
-            ("10.0.0.0/16", 65_531),
-            ("10.0.0.0/24", 251),
-        ] {
+        for (cidr, usable) in
+            [("10.4.128.0/20", 4091), ("10.0.0.0/28", 11), ("10.0.0.0/16", 65_531), ("10.0.0.0/24", 251)]
+        {
             assert_eq!(usable_addresses(cidr.parse().unwrap()), usable, "{cidr}");
         }
     }

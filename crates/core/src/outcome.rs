@@ -276,8 +276,8 @@ pub struct SubnetOutcome {
     pub free_prefixes: Option<u32>,
     /// Where the rest went; none without the interfaces.
     pub ledger: Option<SubnetLedger>,
-    /// What the next interface of a node here takes at once.
-    pub next_interface: Option<u32>,
+    /// What a new node of the commonest type here takes at its start.
+    pub new_node_takes: Option<u32>,
     /// When it runs out: `now`, or none while not known.
     pub runway: Option<&'static str>,
     /// Its conditions.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Severity;
+use crate::{finding::Severity, rules::RuleMeta};
 
 /// The decisions of one audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,17 +13,20 @@ pub struct AuditPolicy {
     pub gate: Option<Severity>,
     /// When a number is a finding.
     pub thresholds: Thresholds,
-    /// Codes of rules that are not evaluated.
+    /// Codes or names of rules that are not evaluated.
     pub disabled_rules: BTreeSet<String>,
 }
 
 impl Default for AuditPolicy {
     fn default() -> Self {
-        Self {
-            gate: Some(Severity::Critical),
-            thresholds: Thresholds::default(),
-            disabled_rules: BTreeSet::new(),
-        }
+        Self { gate: Some(Severity::Critical), thresholds: Thresholds::default(), disabled_rules: BTreeSet::new() }
+    }
+}
+
+impl AuditPolicy {
+    /// Whether a rule is switched off, by its code or its name.
+    pub fn disables(&self, rule: &RuleMeta) -> bool {
+        [rule.code, rule.name].iter().any(|name| self.disabled_rules.contains(*name))
     }
 }
 

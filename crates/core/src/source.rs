@@ -75,10 +75,7 @@ impl Source {
     /// Whether an audit without it is still complete: the embedded table stands in for instance types, and the
     /// others are not read by every cluster.
     pub const fn is_optional(self) -> bool {
-        matches!(
-            self,
-            Self::CniNodes | Self::Vpcs | Self::InstanceTypes | Self::CidrReservations
-        )
+        matches!(self, Self::CniNodes | Self::Vpcs | Self::InstanceTypes | Self::CidrReservations)
     }
 }
 
@@ -157,45 +154,27 @@ pub struct Reading<T> {
 impl<T> Reading<T> {
     /// A source that was just read.
     pub fn fresh(value: T, as_of: Timestamp) -> Self {
-        Self {
-            last_good: Some(Observed { value, as_of }),
-            fault: None,
-        }
+        Self { last_good: Some(Observed { value, as_of }), fault: None }
     }
 
     /// A source that was never read.
     pub fn missing(category: FaultCategory, message: impl Into<String>) -> Self {
-        Self {
-            last_good: None,
-            fault: Some(SourceFault {
-                category,
-                message: message.into(),
-            }),
-        }
+        Self { last_good: None, fault: Some(SourceFault { category, message: message.into() }) }
     }
 
     /// The newest attempt on top of what was known before: a good view replaces it, a fault keeps it.
     #[must_use]
     pub fn after(self, attempt: Result<Observed<T>, SourceFault>) -> Self {
         match attempt {
-            Ok(observed) => Self {
-                last_good: Some(observed),
-                fault: None,
-            },
-            Err(fault) => Self {
-                last_good: self.last_good,
-                fault: Some(fault),
-            },
+            Ok(observed) => Self { last_good: Some(observed), fault: None },
+            Err(fault) => Self { last_good: self.last_good, fault: Some(fault) },
         }
     }
 
     /// A newer reading on top of this one: its view replaces the old one if it has any, its fault always does.
     #[must_use]
     pub fn updated_by(self, newer: Self) -> Self {
-        Self {
-            last_good: newer.last_good.or(self.last_good),
-            fault: newer.fault,
-        }
+        Self { last_good: newer.last_good.or(self.last_good), fault: newer.fault }
     }
 
     /// The last good view, if there ever was one.
@@ -210,11 +189,7 @@ impl<T> Reading<T> {
 
     /// What is known about the source itself, without the data.
     pub fn state(&self, source: Source) -> SourceState {
-        SourceState {
-            source,
-            as_of: self.as_of(),
-            fault: self.fault.clone(),
-        }
+        SourceState { source, as_of: self.as_of(), fault: self.fault.clone() }
     }
 }
 
@@ -249,16 +224,10 @@ mod tests {
     #[test]
     fn a_fault_keeps_the_last_good_view() {
         let seen = Reading::fresh(7, Timestamp::UNIX_EPOCH);
-        let fault = SourceFault {
-            category: FaultCategory::Throttled,
-            message: "later".into(),
-        };
+        let fault = SourceFault { category: FaultCategory::Throttled, message: "later".into() };
         let after = seen.after(Err(fault.clone()));
         assert_eq!((after.value(), after.fault.as_ref()), (Some(&7), Some(&fault)));
-        let healed = after.after(Ok(Observed {
-            value: 8,
-            as_of: Timestamp::UNIX_EPOCH,
-        }));
+        let healed = after.after(Ok(Observed { value: 8, as_of: Timestamp::UNIX_EPOCH }));
         assert_eq!((healed.value(), healed.fault.as_ref()), (Some(&8), None));
     }
 
@@ -268,10 +237,7 @@ mod tests {
         let missing = Reading::missing(FaultCategory::Denied, "no");
         let kept = old.updated_by(missing.clone());
         assert_eq!((kept.value(), &kept.fault), (Some(&7), &missing.fault));
-        let partial = Reading {
-            fault: missing.fault.clone(),
-            ..Reading::fresh(8, Timestamp::UNIX_EPOCH)
-        };
+        let partial = Reading { fault: missing.fault.clone(), ..Reading::fresh(8, Timestamp::UNIX_EPOCH) };
         assert_eq!(kept.updated_by(partial.clone()), partial);
     }
 }

@@ -39,10 +39,7 @@ pub(super) struct LineError {
 
 impl LineError {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     pub(super) fn bad(message: impl Into<String>) -> Self {

@@ -71,15 +71,11 @@ impl<'a> Request<'a> {
         let limits = read_limits(&fields)?;
         let env = read_env(&fields)?;
         let config = CniConfig::from_env(|name| lookup(&env, name));
-        let trunk = fields
-            .choice("trunk", &[("none", false), ("attached", true)])?
-            .unwrap_or(false);
+        let trunk = fields.choice("trunk", &[("none", false), ("attached", true)])?.unwrap_or(false);
         let unmanaged = fields.small("unmanagedEnis", 0, i64::from(u32::MAX))?.unwrap_or(0);
         let state = read_state(&fields, &limits)?;
         if trunk && state.is_some() {
-            return Err(LineError::bad(
-                "`trunk` and `state`: the trunk of a running node belongs into `state`",
-            ));
+            return Err(LineError::bad("`trunk` and `state`: the trunk of a running node belongs into `state`"));
         }
         interfaces_fit(state.as_deref(), trunk, unmanaged, &limits)?;
         let (pods, peak) = read_pods(&fields, state.as_deref())?;
@@ -100,10 +96,7 @@ impl<'a> Request<'a> {
                 .choice("arrival", &[("settled", Arrival::Settled), ("burst", Arrival::Burst)])?
                 .unwrap_or_default(),
             placement: fields
-                .choice(
-                    "placement",
-                    &[("packed", Placement::Packed), ("spread", Placement::Spread)],
-                )?
+                .choice("placement", &[("packed", Placement::Packed), ("spread", Placement::Spread)])?
                 .unwrap_or_default(),
             cordoned: fields.flag("cordoned")?.unwrap_or(false),
             state,
@@ -115,11 +108,7 @@ impl<'a> Request<'a> {
     fn refuse_unsupported(&self) -> Result<(), LineError> {
         let unsupported = |message: String| Err(LineError::new(ErrorCode::Unsupported, message));
         if self.version < CniVersion::OLDEST {
-            return unsupported(format!(
-                "`cniVersion`: {} is older than {}",
-                self.version,
-                CniVersion::OLDEST
-            ));
+            return unsupported(format!("`cniVersion`: {} is older than {}", self.version, CniVersion::OLDEST));
         }
         if self.config.ipv6.value_or(false) {
             return unsupported("env: ENABLE_IPv6: only IPv4 is simulated".to_owned());
@@ -145,13 +134,7 @@ impl<'a> Request<'a> {
             Some(interfaces) => Initial::Running(interfaces),
             None => Initial::Fresh { trunk: self.trunk },
         };
-        Story {
-            initial,
-            pods: Some(self.pods),
-            peak: Some(self.peak),
-            arrival: self.arrival,
-            cordoned: self.cordoned,
-        }
+        Story { initial, pods: Some(self.pods), peak: Some(self.peak), arrival: self.arrival, cordoned: self.cordoned }
     }
 }
 
@@ -159,22 +142,15 @@ fn read_limits(fields: &Fields<'_, '_>) -> Result<InterfaceLimits, LineError> {
     match (fields.text("instanceType")?, fields.get("limits")) {
         (Some(_), Some(_)) => Err(LineError::bad("`instanceType` and `limits`: expected one of them")),
         (None, None) => Err(fields.missing("instanceType` or `limits")),
-        (Some(name), None) => limits::lookup(name)
-            .map(limits::TypeLimits::interface_limits)
-            .ok_or_else(|| {
-                LineError::new(
-                    ErrorCode::UnknownInstanceType,
-                    format!("`{name}` is not in the table; give its `limits`"),
-                )
-            }),
+        (Some(name), None) => limits::lookup(name).map(limits::TypeLimits::interface_limits).ok_or_else(|| {
+            LineError::new(ErrorCode::UnknownInstanceType, format!("`{name}` is not in the table; give its `limits`"))
+        }),
         (None, Some(json)) => {
             let fields = Fields::of("limits: ", json, &["enis", "ipv4PerEni", "hypervisor", "trunking"])?;
             let hypervisor = fields.text("hypervisor")?.ok_or_else(|| fields.missing("hypervisor"))?;
             Ok(InterfaceLimits {
                 enis: fields.small("enis", 1, 100)?.ok_or_else(|| fields.missing("enis"))?,
-                ipv4_per_eni: fields
-                    .small("ipv4PerEni", 2, 256)?
-                    .ok_or_else(|| fields.missing("ipv4PerEni"))?,
+                ipv4_per_eni: fields.small("ipv4PerEni", 2, 256)?.ok_or_else(|| fields.missing("ipv4PerEni"))?,
                 hypervisor: Hypervisor::from_word(hypervisor),
                 trunking: fields.flag("trunking")?.unwrap_or(true),
             })
@@ -243,10 +219,7 @@ fn read_state(fields: &Fields<'_, '_>, limits: &InterfaceLimits) -> Result<Optio
     if list.is_empty() {
         return Err(fields.bad("enis", "at least the primary interface"));
     }
-    let interfaces = list
-        .iter()
-        .enumerate()
-        .map(|(index, json)| read_interface(index, json, limits));
+    let interfaces = list.iter().enumerate().map(|(index, json)| read_interface(index, json, limits));
     let interfaces = interfaces.collect::<Result<Vec<_>, _>>()?;
     if interfaces.iter().filter(|eni| eni.trunk).count() > 1 {
         return Err(LineError::bad("state: a node has at most one trunk"));
@@ -259,32 +232,19 @@ fn read_interface(index: usize, json: &Json<'_>, limits: &InterfaceLimits) -> Re
     let slots = i64::from(limits.slots_per_eni());
     let ips = fields.small("ips", 0, slots)?.unwrap_or(0);
     let assigned = fields.small("assigned", 0, i64::from(ips))?.unwrap_or(0);
-    let prefixes = fields
-        .list("prefixes")?
-        .unwrap_or_default()
-        .iter()
-        .map(|pods| match pods {
-            Json::Int(pods @ 0..=16) => u8::try_from(*pods).map_err(|_| fields.bad("prefixes", "pods")),
-            _ => Err(fields.bad("prefixes", "the pods on each prefix, 0 to 16")),
-        });
+    let prefixes = fields.list("prefixes")?.unwrap_or_default().iter().map(|pods| match pods {
+        Json::Int(pods @ 0..=16) => u8::try_from(*pods).map_err(|_| fields.bad("prefixes", "pods")),
+        _ => Err(fields.bad("prefixes", "the pods on each prefix, 0 to 16")),
+    });
     let prefixes = prefixes.collect::<Result<Vec<_>, _>>()?;
     let trunk = fields.flag("trunk")?.unwrap_or(false);
     if prefixes.len() + usize::try_from(ips).unwrap_or(usize::MAX) > usize::try_from(slots).unwrap_or(usize::MAX) {
-        return Err(LineError::bad(format!(
-            "state: an interface holds at most {slots} addresses and prefixes"
-        )));
+        return Err(LineError::bad(format!("state: an interface holds at most {slots} addresses and prefixes")));
     }
     if trunk && (index == 0 || ips > 0 || !prefixes.is_empty()) {
-        return Err(LineError::bad(
-            "state: the trunk is not the first interface and has no addresses",
-        ));
+        return Err(LineError::bad("state: the trunk is not the first interface and has no addresses"));
     }
-    Ok(Attached {
-        trunk,
-        ips,
-        assigned,
-        prefixes,
-    })
+    Ok(Attached { trunk, ips, assigned, prefixes })
 }
 
 fn interfaces_fit(

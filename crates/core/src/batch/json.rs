@@ -107,10 +107,7 @@ pub(super) struct Fields<'j, 'a> {
 impl<'j, 'a> Fields<'j, 'a> {
     /// The object's fields, if it is one and has none but the known, each once.
     pub(super) fn of(place: &'static str, json: &'j Json<'a>, known: &[&str]) -> Result<Self, LineError> {
-        let fields = Self {
-            place,
-            members: members(place, json)?,
-        };
+        let fields = Self { place, members: members(place, json)? };
         for (index, (name, _)) in fields.members.iter().enumerate() {
             if !known.contains(&&**name) {
                 let message = format!("{place}unknown field `{name}`");
@@ -123,10 +120,7 @@ impl<'j, 'a> Fields<'j, 'a> {
 
     /// The object's fields, whatever their names.
     pub(super) fn any(place: &'static str, json: &'j Json<'a>) -> Result<Self, LineError> {
-        let fields = Self {
-            place,
-            members: members(place, json)?,
-        };
+        let fields = Self { place, members: members(place, json)? };
         for (index, (name, _)) in fields.members.iter().enumerate() {
             fields.once(index, name)?;
         }
@@ -146,11 +140,7 @@ impl<'j, 'a> Fields<'j, 'a> {
 
     /// A field's value; `null` is the same as absent.
     pub(super) fn get(&self, name: &str) -> Option<&'j Json<'a>> {
-        self.members
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
-            .filter(|value| **value != Json::Null)
+        self.members.iter().find(|(key, _)| key == name).map(|(_, value)| value).filter(|value| **value != Json::Null)
     }
 
     pub(super) fn missing(&self, name: &str) -> LineError {
@@ -198,17 +188,8 @@ impl<'j, 'a> Fields<'j, 'a> {
     /// One of some words.
     pub(super) fn choice<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, LineError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        let found = words
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, meaning)| *meaning);
-        let expected = || {
-            words
-                .iter()
-                .map(|(word, _)| format!("`{word}`"))
-                .collect::<Vec<_>>()
-                .join(" or ")
-        };
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        let expected = || words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
         found.map(Some).ok_or_else(|| self.bad(name, &expected()))
     }
 

@@ -67,18 +67,12 @@ pub fn simulate_line(number: u64, text: &str) -> Answer {
     match Request::read(&json) {
         Ok(request) => {
             let outcome = ipamd::simulate(&request.node(), &request.story());
-            Answer {
-                json: output::outcome(request.id, request.label, &outcome),
-                error: None,
-            }
+            Answer { json: output::outcome(request.id, request.label, &outcome), error: None }
         }
         Err(error) => refuse(number, input::readable_id(&json), &error),
     }
 }
 
 fn refuse(number: u64, id: Option<&str>, error: &LineError) -> Answer {
-    Answer {
-        json: output::error(number, id, error),
-        error: Some(error.code),
-    }
+    Answer { json: output::error(number, id, error), error: Some(error.code) }
 }

@@ -44,13 +44,7 @@ pub(super) fn error(number: u64, id: Option<&str>, error: &LineError) -> String 
         Some(id) => text(&mut out, id),
         None => out.push_str("null"),
     }
-    put(
-        &mut out,
-        format_args!(
-            ",\"line\":{number},\"error\":{{\"code\":\"{}\",\"message\":",
-            error.code.as_str()
-        ),
-    );
+    put(&mut out, format_args!(",\"line\":{number},\"error\":{{\"code\":\"{}\",\"message\":", error.code.as_str()));
     text(&mut out, &error.message);
     out.push_str("}}");
     out
@@ -76,10 +70,7 @@ fn sizing(out: &mut String, holdings: &Holdings) {
 }
 
 fn pool(out: &mut String, holdings: &Holdings) {
-    put(
-        out,
-        format_args!(",\"enisInPool\":{},\"slots\":[", holdings.enis_in_pool),
-    );
+    put(out, format_args!(",\"enisInPool\":{},\"slots\":[", holdings.enis_in_pool));
     for (index, slots) in holdings.slots.iter().enumerate() {
         put(out, format_args!("{}{slots}", if index == 0 { "" } else { "," }));
     }
@@ -103,10 +94,8 @@ fn pool(out: &mut String, holdings: &Holdings) {
 
 fn subnet(out: &mut String, outcome: &Outcome) {
     put(out, format_args!(",\"subnetAddresses\":{}", outcome.subnet_addresses));
-    for (name, figure) in [
-        ("subnetFree", outcome.subnet.free()),
-        ("subnetFreePrefixes", outcome.subnet.free_blocks()),
-    ] {
+    for (name, figure) in [("subnetFree", outcome.subnet.free()), ("subnetFreePrefixes", outcome.subnet.free_blocks())]
+    {
         match figure {
             Some(figure) => put(out, format_args!(",\"{name}\":{figure}")),
             None => put(out, format_args!(",\"{name}\":null")),

@@ -28,10 +28,7 @@ impl<T: Copy> Setting<T> {
         match raw {
             None => Self::Unset,
             Some(text) => match meaning(text) {
-                Some(value) => Self::Set {
-                    value,
-                    raw: text.into(),
-                },
+                Some(value) => Self::Set { value, raw: text.into() },
                 None => Self::Invalid { raw: text.into() },
             },
         }

@@ -56,10 +56,7 @@ impl CniConfig {
             (self.mtu_refused(version), EntryPointRefusal::Mtu),
             (self.prefix_targets_refused(version), EntryPointRefusal::PrefixTargets),
         ];
-        checks
-            .into_iter()
-            .filter_map(|(refused, refusal)| refused.then_some(refusal))
-            .collect()
+        checks.into_iter().filter_map(|(refused, refusal)| refused.then_some(refusal)).collect()
     }
 
     fn plugin_log_file_refused(&self, version: CniVersion) -> bool {
@@ -80,11 +77,7 @@ impl CniConfig {
     fn enforcing_mode_refused(&self, version: CniVersion) -> bool {
         let invalid = match &self.enforcing_mode {
             Setting::Invalid { raw } => version >= GO_ENTRY_POINT || !raw.is_empty(),
-            Setting::Unset
-            | Setting::Set {
-                value: EnforcingMode::Strict | EnforcingMode::Standard,
-                ..
-            } => false,
+            Setting::Unset | Setting::Set { value: EnforcingMode::Strict | EnforcingMode::Standard, .. } => false,
         };
         let looked_at = if version < GO_ENTRY_POINT {
             version >= CniVersion::new(1, 11, 0)
@@ -120,11 +113,7 @@ impl CniConfig {
 }
 
 fn switched_on(switch: &Setting<bool>, version: CniVersion) -> bool {
-    if version < PARSED_BOOLEANS {
-        switch.raw() == Some("true")
-    } else {
-        switch.value_or(false)
-    }
+    if version < PARSED_BOOLEANS { switch.raw() == Some("true") } else { switch.value_or(false) }
 }
 
 /// Whether a target counts as "not above 0". The Go program compares texts byte by byte: `"+5" <= "0"`, but
@@ -159,11 +148,7 @@ mod tests {
     fn targets_are_compared_as_text() {
         for target in ["0", "-1", "", "+5", " 1", "!"] {
             let env = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_IP_TARGET", target)];
-            assert_eq!(
-                refusals("1.23.2", &env),
-                [EntryPointRefusal::PrefixTargets],
-                "{target:?}"
-            );
+            assert_eq!(refusals("1.23.2", &env), [EntryPointRefusal::PrefixTargets], "{target:?}");
         }
         for target in ["1", "00", "abc", "0x", "1 "] {
             let env = [("ENABLE_PREFIX_DELEGATION", "true"), ("MINIMUM_IP_TARGET", target)];
@@ -182,11 +167,7 @@ mod tests {
             ("1.9.0", "-1", false),
             ("1.9.0", "0", true),
         ] {
-            assert_eq!(
-                !refusals(version, &env(target)).is_empty(),
-                refused,
-                "{version} {target:?}"
-            );
+            assert_eq!(!refusals(version, &env(target)).is_empty(), refused, "{version} {target:?}");
         }
     }
 
@@ -201,33 +182,18 @@ mod tests {
     fn enforcing_mode_matters_with_pod_eni_only() {
         let mode = ("POD_SECURITY_GROUP_ENFORCING_MODE", "Strict");
         assert_eq!(refusals("1.23.2", &[mode]), []);
-        assert_eq!(
-            refusals("1.23.2", &[mode, ("ENABLE_POD_ENI", "1")]),
-            [EntryPointRefusal::EnforcingMode]
-        );
+        assert_eq!(refusals("1.23.2", &[mode, ("ENABLE_POD_ENI", "1")]), [EntryPointRefusal::EnforcingMode]);
         assert_eq!(refusals("1.12.0", &[mode]), [EntryPointRefusal::EnforcingMode]);
         assert_eq!(refusals("1.10.4", &[mode]), []);
     }
 
     #[test]
     fn the_remaining_checks() {
-        assert_eq!(
-            refusals("1.23.2", &[("IP_COOLDOWN_PERIOD", "")]),
-            [EntryPointRefusal::IpCooldown]
-        );
-        assert_eq!(
-            refusals("1.23.2", &[("IP_COOLDOWN_PERIOD", "-1")]),
-            [EntryPointRefusal::IpCooldown]
-        );
+        assert_eq!(refusals("1.23.2", &[("IP_COOLDOWN_PERIOD", "")]), [EntryPointRefusal::IpCooldown]);
+        assert_eq!(refusals("1.23.2", &[("IP_COOLDOWN_PERIOD", "-1")]), [EntryPointRefusal::IpCooldown]);
         assert_eq!(refusals("1.14.1", &[("IP_COOLDOWN_PERIOD", "")]), []);
-        assert_eq!(
-            refusals("1.23.2", &[("AWS_VPC_K8S_CNI_VETHPREFIX", "vlan")]),
-            [EntryPointRefusal::VethPrefix]
-        );
-        assert_eq!(
-            refusals("1.23.2", &[("AWS_VPC_K8S_CNI_VETHPREFIX", "eni12")]),
-            [EntryPointRefusal::VethPrefix]
-        );
+        assert_eq!(refusals("1.23.2", &[("AWS_VPC_K8S_CNI_VETHPREFIX", "vlan")]), [EntryPointRefusal::VethPrefix]);
+        assert_eq!(refusals("1.23.2", &[("AWS_VPC_K8S_CNI_VETHPREFIX", "eni12")]), [EntryPointRefusal::VethPrefix]);
         assert_eq!(
             refusals("1.23.2", &[("AWS_VPC_K8S_PLUGIN_LOG_FILE", "stdout")]),
             [EntryPointRefusal::PluginLogFile]

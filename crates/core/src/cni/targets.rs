@@ -94,11 +94,7 @@ impl CniConfig {
     /// The algorithm that sizes the pool of a node of this type.
     pub fn sizing_mode(&self, version: CniVersion, limits: &InterfaceLimits) -> SizingMode {
         let by_address = self.targets(limits).ip_targets_defined();
-        match (
-            self.adopts_only(version),
-            self.uses_prefixes(version, limits.hypervisor),
-            by_address,
-        ) {
+        match (self.adopts_only(version), self.uses_prefixes(version, limits.hypervisor), by_address) {
             (true, _, _) => SizingMode::ProvisioningDisabled,
             (false, true, true) => SizingMode::PrefixIpTarget,
             (false, true, false) => SizingMode::PrefixTarget,

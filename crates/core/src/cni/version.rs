@@ -58,21 +58,14 @@ impl CniVersion {
 
     fn from_numbers(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(number);
-        let version = Self {
-            major: parts.next()??,
-            minor: parts.next()??,
-            patch: parts.next()??,
-        };
+        let version = Self { major: parts.next()??, minor: parts.next()??, patch: parts.next()?? };
         parts.next().is_none().then_some(version)
     }
 }
 
 /// Digits only: `u16::from_str` would also take a sign.
 fn number(text: &str) -> Option<u16> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 impl fmt::Display for CniVersion {
@@ -90,17 +83,8 @@ mod tests {
         for text in ["1.23.2", "v1.23.2", "1.23.2-eksbuild.1", "v1.23.2-eksbuild.12"] {
             assert_eq!(CniVersion::parse(text), Ok(CniVersion::NEWEST), "{text}");
         }
-        for text in [
-            "",
-            "1.23",
-            "1.23.2.1",
-            "1.23.x",
-            "v1.23.2-rc1",
-            "1.23.2-eksbuild.",
-            "latest",
-            "1.+3.2",
-            "V1.2.3",
-        ] {
+        for text in ["", "1.23", "1.23.2.1", "1.23.x", "v1.23.2-rc1", "1.23.2-eksbuild.", "latest", "1.+3.2", "V1.2.3"]
+        {
             assert!(CniVersion::parse(text).is_err(), "{text}");
         }
     }
@@ -109,18 +93,9 @@ mod tests {
     fn image_tags() {
         let version = |image: &str| CniVersion::from_image(image).map(|version| version.to_string());
         let registry = "602401143452.dkr.ecr.eu-central-1.amazonaws.com:443/amazon-k8s-cni";
-        assert_eq!(
-            version(&format!("{registry}:v1.19.0-eksbuild.1")),
-            Some("1.19.0".to_owned())
-        );
-        assert_eq!(
-            version(&format!("{registry}:v1.19.0@sha256:0123")),
-            Some("1.19.0".to_owned())
-        );
-        assert_eq!(
-            version(&format!("{registry}:v1.18.3-minimal")),
-            Some("1.18.3".to_owned())
-        );
+        assert_eq!(version(&format!("{registry}:v1.19.0-eksbuild.1")), Some("1.19.0".to_owned()));
+        assert_eq!(version(&format!("{registry}:v1.19.0@sha256:0123")), Some("1.19.0".to_owned()));
+        assert_eq!(version(&format!("{registry}:v1.18.3-minimal")), Some("1.18.3".to_owned()));
         assert_eq!(version(registry), None);
         assert_eq!(version(&format!("{registry}:latest")), None);
     }

@@ -7,10 +7,7 @@ use crate::cni::CniVersion;
 
 /// The behaviour of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "one independent difference between versions each"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "one independent difference between versions each")]
 pub(super) struct Behaviour {
     /// Growth stops once the pool holds as many addresses as the node admits pods (1.16.3).
     pub max_pods_stop: bool,

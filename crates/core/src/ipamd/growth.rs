@@ -30,16 +30,8 @@ impl Simulation {
     /// Whether ipamd takes a refusal for a shortage of the subnet, which ends the step without an error. Old versions took
     /// it for any other error.
     pub(super) fn knows_refusals(&self) -> bool {
-        let Behaviour {
-            tolerates_missing_prefixes,
-            tolerates_missing_addresses,
-            ..
-        } = self.rules.behaviour;
-        if self.rules.prefixes {
-            tolerates_missing_prefixes
-        } else {
-            tolerates_missing_addresses
-        }
+        let Behaviour { tolerates_missing_prefixes, tolerates_missing_addresses, .. } = self.rules.behaviour;
+        if self.rules.prefixes { tolerates_missing_prefixes } else { tolerates_missing_addresses }
     }
 
     /// Whether the node is cordoned and ipamd therefore neither attaches nor frees anything.
@@ -79,11 +71,7 @@ impl Simulation {
     /// `AssignPrivateIpAddresses`, all or nothing.
     fn assign(&mut self, eni: usize, count: i64) -> bool {
         let mut subnet = self.subnet;
-        let granted = if self.rules.prefixes {
-            subnet.take_prefixes(count)
-        } else {
-            subnet.take_addresses(count)
-        };
+        let granted = if self.rules.prefixes { subnet.take_prefixes(count) } else { subnet.take_addresses(count) };
         if granted {
             self.growing();
             self.subnet = subnet;
@@ -116,10 +104,7 @@ impl Simulation {
         if self.rules.custom_networking && !self.rules.eni_config {
             return;
         }
-        let wanted = self
-            .rules
-            .growth_wanted(&self.stats())
-            .min(self.rules.targets.slots_per_eni);
+        let wanted = self.rules.growth_wanted(&self.stats()).min(self.rules.targets.slots_per_eni);
         if self.rules.behaviour.creates_filled {
             if wanted > 0 {
                 self.create_filled(wanted);
@@ -162,11 +147,7 @@ impl Simulation {
         }
         self.subnet = subnet;
         self.calls.attach_network_interface += 1;
-        let filled = if self.rules.prefixes {
-            subnet.take_prefixes(wanted)
-        } else {
-            subnet.take_addresses(wanted)
-        };
+        let filled = if self.rules.prefixes { subnet.take_prefixes(wanted) } else { subnet.take_addresses(wanted) };
         if filled && wanted > 0 {
             self.subnet = subnet;
             self.calls.assign_private_ip_addresses += 1;
@@ -186,10 +167,5 @@ impl Simulation {
 
 /// `CreateNetworkInterface`: the interface's own address first, then the rest; nothing unless all.
 fn take_interface(subnet: &mut Subnet, count: i64, prefixes: bool) -> bool {
-    subnet.take_addresses(1)
-        && if prefixes {
-            subnet.take_prefixes(count)
-        } else {
-            subnet.take_addresses(count)
-        }
+    subnet.take_addresses(1) && if prefixes { subnet.take_prefixes(count) } else { subnet.take_addresses(count) }
 }

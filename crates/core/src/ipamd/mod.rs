@@ -86,7 +86,7 @@ pub enum Arrival {
 }
 
 /// An interface of a running node that ipamd may manage.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attached {
     /// The trunk, which has no addresses and is never the first.
     pub trunk: bool,
@@ -129,13 +129,7 @@ impl Story<'_> {
     /// Pods come one by one to a fresh node and stay.
     pub fn fresh(pods: u64) -> Self {
         let initial = Initial::Fresh { trunk: false };
-        Self {
-            initial,
-            pods: Some(pods),
-            peak: None,
-            arrival: Arrival::Settled,
-            cordoned: false,
-        }
+        Self { initial, pods: Some(pods), peak: None, arrival: Arrival::Settled, cordoned: false }
     }
 }
 
@@ -193,26 +187,13 @@ pub fn simulate(node: &Node<'_>, story: &Story<'_>) -> Outcome {
 /// ```
 pub fn restart(node: &Node<'_>, interfaces: &[Attached]) -> Outcome {
     let initial = Initial::Running(interfaces);
-    simulate(
-        node,
-        &Story {
-            initial,
-            pods: None,
-            peak: None,
-            arrival: Arrival::Settled,
-            cordoned: false,
-        },
-    )
+    simulate(node, &Story { initial, pods: None, peak: None, arrival: Arrival::Settled, cordoned: false })
 }
 
 /// The pods that get an address if as many as possible come to a fresh node at once; 0 if ipamd does not run.
 pub fn capacity(node: &Node<'_>, trunk: bool) -> i64 {
     let many = u64::from(node.limits.enis) * u64::from(node.limits.ipv4_per_eni) * 16;
-    let story = Story {
-        initial: Initial::Fresh { trunk },
-        arrival: Arrival::Burst,
-        ..Story::fresh(many)
-    };
+    let story = Story { initial: Initial::Fresh { trunk }, arrival: Arrival::Burst, ..Story::fresh(many) };
     simulate(node, &story).running().map_or(0, Holdings::pods_with_address)
 }
 
@@ -277,9 +258,7 @@ impl Simulation {
             if self.pods.pending == 0 {
                 continue;
             }
-            let same = before
-                .as_ref()
-                .is_some_and(|(pool, subnet)| *subnet == self.subnet && pool.same(&self.pool));
+            let same = before.as_ref().is_some_and(|(pool, subnet)| *subnet == self.subnet && pool.same(&self.pool));
             if same || self.nothing_changed() {
                 self.pods.pending += left;
                 return;

@@ -63,10 +63,7 @@ impl Pods {
     /// The youngest pods in one place, at most `limit` of them, leave their seat.
     fn stand_up(&mut self, limit: u64) -> Option<Run> {
         let run = self.runs.last_mut()?;
-        let left = Run {
-            seat: run.seat,
-            pods: run.pods.min(limit),
-        };
+        let left = Run { seat: run.seat, pods: run.pods.min(limit) };
         run.pods -= left.pods;
         if run.pods == 0 {
             self.runs.pop();
@@ -90,13 +87,8 @@ impl Simulation {
     /// The interface, and in prefix mode the prefix, of the next address. Go's random choice, replaced by one order.
     fn next_seat(&self) -> Option<(usize, Option<usize>)> {
         let prefixes = self.rules.prefixes;
-        let mut with_free = self
-            .pool
-            .enis
-            .iter()
-            .enumerate()
-            .filter(|(_, eni)| eni.free_of_kind(prefixes) > 0)
-            .map(|(index, _)| index);
+        let mut with_free =
+            self.pool.enis.iter().enumerate().filter(|(_, eni)| eni.free_of_kind(prefixes) > 0).map(|(index, _)| index);
         let eni = match self.rules.placement {
             Placement::Packed => with_free.next(),
             Placement::Spread => with_free.min_by_key(|&index| self.pool.enis[index].pods()),
@@ -104,11 +96,7 @@ impl Simulation {
         if !prefixes {
             return Some((eni, None));
         }
-        let mut with_free = self.pool.enis[eni]
-            .prefixes
-            .iter()
-            .enumerate()
-            .filter(|(_, prefix)| prefix.pods < 16);
+        let mut with_free = self.pool.enis[eni].prefixes.iter().enumerate().filter(|(_, prefix)| prefix.pods < 16);
         let prefix = match self.rules.placement {
             Placement::Packed => with_free.next(),
             Placement::Spread => with_free.min_by_key(|(_, prefix)| prefix.pods),
@@ -123,13 +111,7 @@ impl Simulation {
             None => (Seat::Address { eni: eni.id }, eni.free_ips()),
             Some(prefix) => {
                 let Some(prefix) = eni.prefixes.get(prefix) else { return };
-                (
-                    Seat::Prefix {
-                        eni: eni.id,
-                        prefix: prefix.id,
-                    },
-                    16 - u32::from(prefix.pods),
-                )
+                (Seat::Prefix { eni: eni.id, prefix: prefix.id }, 16 - u32::from(prefix.pods))
             }
         };
         let pods = match self.rules.placement {
@@ -138,9 +120,7 @@ impl Simulation {
         };
         match prefix {
             None => self.pool.hold_ips(index, pods),
-            Some(prefix) => self
-                .pool
-                .hold_in_prefix(index, prefix, u8::try_from(pods).unwrap_or(u8::MAX)),
+            Some(prefix) => self.pool.hold_in_prefix(index, prefix, u8::try_from(pods).unwrap_or(u8::MAX)),
         }
         self.pods.pending -= u64::from(pods);
         self.pods.seat(seat, u64::from(pods));
@@ -158,8 +138,7 @@ impl Simulation {
             match run.seat {
                 Seat::Address { eni } => self.pool.release_ips(eni, u32::try_from(run.pods).unwrap_or(u32::MAX)),
                 Seat::Prefix { eni, prefix } => {
-                    self.pool
-                        .release_in_prefix(eni, prefix, u8::try_from(run.pods).unwrap_or(u8::MAX));
+                    self.pool.release_in_prefix(eni, prefix, u8::try_from(run.pods).unwrap_or(u8::MAX));
                 }
                 Seat::Lost => {}
             }

@@ -82,11 +82,7 @@ impl Eni {
 
     /// All addresses of the kind that the mode hands out.
     pub(super) fn total_of_kind(&self, prefixes: bool) -> i64 {
-        if prefixes {
-            PREFIX * self.prefix_count()
-        } else {
-            i64::from(self.ips)
-        }
+        if prefixes { PREFIX * self.prefix_count() } else { i64::from(self.ips) }
     }
 
     /// Addresses the interface uses in the subnet, beside its own.
@@ -99,11 +95,7 @@ impl Eni {
         self.trunk == other.trunk
             && (self.ips, self.ips_used, self.hidden_prefixes) == (other.ips, other.ips_used, other.hidden_prefixes)
             && self.prefixes.len() == other.prefixes.len()
-            && self
-                .prefixes
-                .iter()
-                .zip(&other.prefixes)
-                .all(|(one, two)| one.pods == two.pods)
+            && self.prefixes.iter().zip(&other.prefixes).all(|(one, two)| one.pods == two.pods)
     }
 }
 
@@ -142,17 +134,9 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn stats(&self, prefixes: bool) -> Stats {
-        let (total, assigned) = if prefixes {
-            (PREFIX * self.prefixes, self.prefix_pods)
-        } else {
-            (self.ips, self.ips_used)
-        };
-        Stats {
-            total,
-            assigned,
-            prefixes: self.prefixes,
-            free_prefixes: self.free_prefixes,
-        }
+        let (total, assigned) =
+            if prefixes { (PREFIX * self.prefixes, self.prefix_pods) } else { (self.ips, self.ips_used) };
+        Stats { total, assigned, prefixes: self.prefixes, free_prefixes: self.free_prefixes }
     }
 
     pub(super) fn count(&self) -> i64 {
@@ -166,11 +150,7 @@ impl Pool {
 
     /// Single addresses, prefixes and pods of the kind that the mode does not hand out.
     pub(super) fn stranded(&self, prefixes: bool) -> (i64, i64, i64) {
-        if prefixes {
-            (self.ips, 0, self.ips_used)
-        } else {
-            (0, self.prefixes, self.prefix_pods)
-        }
+        if prefixes { (self.ips, 0, self.ips_used) } else { (0, self.prefixes, self.prefix_pods) }
     }
 
     /// Addresses in use in the subnet by what ipamd or EC2 knows of, unmanaged interfaces aside.

@@ -38,8 +38,7 @@ impl Simulation {
     pub(super) fn unassign_prefixes(&mut self, index: usize, count: i64) {
         if count > 0 {
             self.shrinking();
-            self.pool
-                .remove_free_prefixes(index, u32::try_from(count).unwrap_or(u32::MAX));
+            self.pool.remove_free_prefixes(index, u32::try_from(count).unwrap_or(u32::MAX));
             self.subnet.give_back(0, count);
             self.calls.unassign_private_ip_addresses += 1;
         }
@@ -48,8 +47,7 @@ impl Simulation {
     pub(super) fn unassign_addresses(&mut self, index: usize, count: i64) {
         if count > 0 {
             self.shrinking();
-            self.pool
-                .remove_free_ips(index, u32::try_from(count).unwrap_or(u32::MAX));
+            self.pool.remove_free_ips(index, u32::try_from(count).unwrap_or(u32::MAX));
             self.subnet.give_back(count, 0);
             self.calls.unassign_private_ip_addresses += 1;
         }
@@ -66,10 +64,7 @@ impl Simulation {
         if self.cordon_freezes() {
             return;
         }
-        let Some(index) = (0..self.pool.enis.len())
-            .rev()
-            .find(|&index| self.may_be_released(index))
-        else {
+        let Some(index) = (0..self.pool.enis.len()).rev().find(|&index| self.may_be_released(index)) else {
             return;
         };
         self.shrinking();

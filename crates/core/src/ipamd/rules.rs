@@ -34,12 +34,7 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn of(node: &Node<'_>) -> Self {
-        let Node {
-            config,
-            version,
-            limits,
-            ..
-        } = *node;
+        let Node { config, version, limits, .. } = *node;
         let behaviour = Behaviour::of(version);
         let metadata_only = config.sees_metadata_only(version);
         let discovery_exists = behaviour.tries_all_with_room;
@@ -65,10 +60,6 @@ impl Rules {
 
     /// Addresses of one interface that is full of the kind the mode hands out.
     pub(super) fn addresses_per_eni(&self) -> i64 {
-        if self.prefixes {
-            self.targets.slots_per_eni * super::subnet::PREFIX
-        } else {
-            self.targets.slots_per_eni
-        }
+        if self.prefixes { self.targets.slots_per_eni * super::subnet::PREFIX } else { self.targets.slots_per_eni }
     }
 }

@@ -16,10 +16,7 @@ pub(super) struct Saved {
 
 /// What one settling has done so far.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "marks that are set independently of each other"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "marks that are set independently of each other")]
 pub(super) struct Progress {
     /// States are saved before the first change.
     watching: bool,
@@ -56,10 +53,7 @@ impl Simulation {
     /// Rounds until one changes nothing. If they come back to an earlier state instead, the answer is `false`, and the node
     /// is left in that state of the cycle in which it uses most of the subnet.
     pub(super) fn settle(&mut self) -> bool {
-        self.progress = Progress {
-            watching: true,
-            ..Progress::default()
-        };
+        self.progress = Progress { watching: true, ..Progress::default() };
         while self.round() {
             if self.progress.grew && self.progress.shrank {
                 if let Some(saved) = self.saved.take() {
@@ -85,9 +79,8 @@ impl Simulation {
                 self.cycled = true;
                 let used = |state: &Saved| state.pool.subnet_addresses();
                 // The first of equals: `max_by_key` would take the last.
-                if let Some(most) = seen
-                    .drain(first..)
-                    .reduce(|most, next| if used(&next) > used(&most) { next } else { most })
+                if let Some(most) =
+                    seen.drain(first..).reduce(|most, next| if used(&next) > used(&most) { next } else { most })
                 {
                     self.become_again(most);
                 }
@@ -122,11 +115,7 @@ impl Simulation {
         } else if self.rules.pool_is_high(&before) {
             self.give_back_surplus();
         }
-        let figures = if self.rules.behaviour.release_by_old_figures {
-            before
-        } else {
-            self.stats()
-        };
+        let figures = if self.rules.behaviour.release_by_old_figures { before } else { self.stats() };
         if self.extra_interface_possible(&figures) {
             self.free_an_interface();
         }
@@ -148,12 +137,7 @@ impl Simulation {
     }
 
     fn save(&self) -> Saved {
-        Saved {
-            pool: self.pool.clone(),
-            subnet: self.subnet,
-            pods: self.pods.mark(),
-            calls: self.calls,
-        }
+        Saved { pool: self.pool.clone(), subnet: self.subnet, pods: self.pods.mark(), calls: self.calls }
     }
 
     fn become_again(&mut self, saved: Saved) {

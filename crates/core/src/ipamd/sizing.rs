@@ -35,9 +35,7 @@ impl Rules {
             beyond_warm.min(stats.prefixes.wrapping_sub(for_minimum)).max(0)
         } else {
             let beyond_warm = stats.available().wrapping_sub(self.targets.warm_ip).max(0);
-            beyond_warm
-                .min(stats.total.wrapping_sub(self.targets.minimum_ip))
-                .max(0)
+            beyond_warm.min(stats.total.wrapping_sub(self.targets.minimum_ip)).max(0)
         }
     }
 
@@ -99,21 +97,13 @@ impl Rules {
     /// Whether a whole interface's worth is free beyond the warm target, so that one might be released. Under IP targets
     /// the question is left to [`super::release`].
     pub(super) fn interface_to_spare(&self, stats: &Stats) -> bool {
-        let target = if self.prefixes {
-            self.targets.warm_prefix
-        } else {
-            self.targets.warm_eni
-        };
+        let target = if self.prefixes { self.targets.warm_prefix } else { self.targets.warm_eni };
         self.targets.ip_targets_defined()
             || stats.available() >= target.wrapping_add(1).wrapping_mul(self.addresses_per_eni())
     }
 
     /// An IP target in terms of addresses that whole prefixes provide.
     pub(super) fn rounded_to_prefixes(&self, target: i64) -> i64 {
-        if self.prefixes {
-            div_ceil(target, PREFIX).wrapping_mul(PREFIX)
-        } else {
-            target
-        }
+        if self.prefixes { div_ceil(target, PREFIX).wrapping_mul(PREFIX) } else { target }
     }
 }

@@ -28,11 +28,7 @@ impl Simulation {
         }
         self.refuse_configuration(node.config).map_err(StartFailure::Init)?;
         self.give_back_other_kind();
-        if self.rules.provisioning_disabled {
-            Ok(())
-        } else {
-            self.first_growth().map_err(StartFailure::Init)
-        }
+        if self.rules.provisioning_disabled { Ok(()) } else { self.first_growth().map_err(StartFailure::Init) }
     }
 
     /// What the instance metadata and the checkpoint file show. Without EC2's tags, interfaces that are marked as not to
@@ -72,10 +68,7 @@ impl Simulation {
                 self.pool.enis[index].hidden_prefixes += 1;
                 Seat::Lost
             } else {
-                Seat::Prefix {
-                    eni,
-                    prefix: self.pool.add_prefix(index, pods),
-                }
+                Seat::Prefix { eni, prefix: self.pool.add_prefix(index, pods) }
             };
             self.pods.seat(seat, u64::from(pods));
         }
@@ -134,8 +127,5 @@ impl Simulation {
 }
 
 fn entry_point_refusal(node: &Node<'_>) -> Option<EntryPointRefusal> {
-    node.config
-        .entry_point_refusals(node.version)
-        .into_iter()
-        .find(|refusal| refusal.concerns_addresses())
+    node.config.entry_point_refusals(node.version).into_iter().find(|refusal| refusal.concerns_addresses())
 }

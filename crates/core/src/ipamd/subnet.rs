@@ -15,10 +15,7 @@ pub struct Subnet {
 
 impl Subnet {
     /// A subnet that never runs out.
-    pub const UNLIMITED: Self = Self {
-        free: None,
-        blocks: None,
-    };
+    pub const UNLIMITED: Self = Self { free: None, blocks: None };
 
     /// A subnet with this many free addresses and whole free /28 blocks among them; `None` is unlimited. `None` if more
     /// blocks are claimed than the addresses can hold, or a figure is negative.

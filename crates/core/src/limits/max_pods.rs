@@ -22,14 +22,10 @@ pub fn al2_calculator(
     prefix_delegation: bool,
     vcpus: Option<u32>,
 ) -> u32 {
-    let enis = max_eni
-        .map_or(limits.enis, |cap| cap.min(limits.enis))
-        .saturating_sub(u32::from(custom_networking));
+    let enis = max_eni.map_or(limits.enis, |cap| cap.min(limits.enis)).saturating_sub(u32::from(custom_networking));
     let prefixes = prefix_delegation && limits.hypervisor.supports_prefixes();
     let pods = enis * limits.slots_per_eni() * if prefixes { 16 } else { 1 } + 2;
-    vcpus.map_or(pods, |vcpus| {
-        pods.min(if vcpus > AL2_SMALL_TYPE_VCPUS { 250 } else { 110 })
-    })
+    vcpus.map_or(pods, |vcpus| pods.min(if vcpus > AL2_SMALL_TYPE_VCPUS { 250 } else { 110 }))
 }
 
 /// `nodeadm` of the AL2023 AMIs: the classic figure, without a cap.
@@ -80,11 +76,7 @@ pub fn karpenter(limits: &InterfaceLimits, class: &Karpenter, vcpus: Option<u32>
 
 /// Without a usable interface Karpenter expects no pods at all, not even the two of the host network.
 fn by_interfaces(limits: &InterfaceLimits, enis: u32) -> u32 {
-    if enis == 0 {
-        0
-    } else {
-        enis * limits.slots_per_eni() + 2
-    }
+    if enis == 0 { 0 } else { enis * limits.slots_per_eni() + 2 }
 }
 
 /// Where ipamd has its number of pods from.
@@ -99,9 +91,7 @@ pub enum IpamdMaxPods {
 /// What ipamd takes for the number of pods when it starts without the API server (1.19.4 and later), until it learns the
 /// node's capacity.
 pub fn ipamd_fallback(limits: Option<&InterfaceLimits>) -> IpamdMaxPods {
-    limits.map_or(IpamdMaxPods::Default(110), |limits| {
-        IpamdMaxPods::File(classic_eni_max_pods(limits))
-    })
+    limits.map_or(IpamdMaxPods::Default(110), |limits| IpamdMaxPods::File(classic_eni_max_pods(limits)))
 }
 
 #[cfg(test)]
@@ -140,15 +130,8 @@ mod tests {
         assert_eq!(al2_calculator(&large, Some(2), true, false, Some(2)), 11);
         assert_eq!(al2_calculator(&large, None, false, true, Some(2)), 110);
         assert_eq!(al2_calculator(&large, None, false, true, None), 3 * 9 * 16 + 2);
-        assert_eq!(
-            al2_calculator(&limits("m6a.32xlarge"), None, false, false, Some(128)),
-            250
-        );
-        assert_eq!(
-            al2_calculator(&limits("m4.large"), None, false, true, None),
-            20,
-            "no prefixes on Xen"
-        );
+        assert_eq!(al2_calculator(&limits("m6a.32xlarge"), None, false, false, Some(128)), 250);
+        assert_eq!(al2_calculator(&limits("m4.large"), None, false, true, None), 20, "no prefixes on Xen");
     }
 
     #[test]
@@ -161,50 +144,14 @@ mod tests {
 
     #[test]
     fn karpenter_figures() {
-        let class = Karpenter {
-            eni_limited: true,
-            ..Karpenter::default()
-        };
+        let class = Karpenter { eni_limited: true, ..Karpenter::default() };
         let large = limits("m5.large");
         assert_eq!(karpenter(&large, &class, None), Some(29));
-        assert_eq!(
-            karpenter(
-                &large,
-                &Karpenter {
-                    reserved_enis: 2,
-                    ..class
-                },
-                None
-            ),
-            Some(11)
-        );
-        assert_eq!(
-            karpenter(
-                &large,
-                &Karpenter {
-                    reserved_enis: 3,
-                    ..class
-                },
-                None
-            ),
-            Some(0)
-        );
-        assert_eq!(
-            karpenter(
-                &large,
-                &Karpenter {
-                    max_pods: Some(64),
-                    ..class
-                },
-                None
-            ),
-            Some(64)
-        );
+        assert_eq!(karpenter(&large, &Karpenter { reserved_enis: 2, ..class }, None), Some(11));
+        assert_eq!(karpenter(&large, &Karpenter { reserved_enis: 3, ..class }, None), Some(0));
+        assert_eq!(karpenter(&large, &Karpenter { max_pods: Some(64), ..class }, None), Some(64));
         assert_eq!(karpenter(&large, &Karpenter::default(), None), Some(110));
-        let per_core = Karpenter {
-            pods_per_core: Some(10),
-            ..class
-        };
+        let per_core = Karpenter { pods_per_core: Some(10), ..class };
         assert_eq!(karpenter(&large, &per_core, Some(2)), Some(20));
         assert_eq!(karpenter(&large, &per_core, None), None);
     }

@@ -57,7 +57,7 @@ impl Hypervisor {
 }
 
 /// The limits by which ipamd runs a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InterfaceLimits {
     /// Interfaces of the default network card.
     pub enis: u32,

@@ -53,15 +53,10 @@ impl Limits {
 pub fn resolve(instance_type: &str, described: Option<&InstanceTypeFacts>) -> Limits {
     let row = lookup(instance_type);
     let trunking = row.map_or(Trunking::Unknown, |row| row.trunking);
-    match (
-        described.and_then(|described| default_card_limits(described, trunking)),
-        row,
-    ) {
-        (Some(interfaces), _) => Limits::Described {
-            interfaces,
-            trunking,
-            vcpus: described.and_then(|described| described.vcpus),
-        },
+    match (described.and_then(|described| default_card_limits(described, trunking)), row) {
+        (Some(interfaces), _) => {
+            Limits::Described { interfaces, trunking, vcpus: described.and_then(|described| described.vcpus) }
+        }
         (None, Some(row)) => Limits::Table(row),
         (None, None) => Limits::Unknown,
     }
@@ -72,10 +67,7 @@ fn default_card_limits(described: &InstanceTypeFacts, trunking: Trunking) -> Opt
     (described.default_card_interfaces > 0 && described.ipv4_per_interface > 0).then(|| InterfaceLimits {
         enis: described.default_card_interfaces,
         ipv4_per_eni: described.ipv4_per_interface,
-        hypervisor: Hypervisor::from_ec2(
-            described.hypervisor.as_deref().unwrap_or_default(),
-            described.bare_metal,
-        ),
+        hypervisor: Hypervisor::from_ec2(described.hypervisor.as_deref().unwrap_or_default(), described.bare_metal),
         trunking: trunking != Trunking::Unsupported,
     })
 }
@@ -108,15 +100,9 @@ mod tests {
 
     #[test]
     fn the_table_stands_in_and_the_unknown_is_said() {
-        assert_eq!(
-            resolve("m5.large", None).interfaces().map(|limits| limits.enis),
-            Some(3)
-        );
+        assert_eq!(resolve("m5.large", None).interfaces().map(|limits| limits.enis), Some(3));
         assert_eq!(resolve("m5.large", None).vcpus(), None);
-        assert_eq!(
-            resolve("m5.large", Some(&described("m5.large", 0, 0))),
-            resolve("m5.large", None)
-        );
+        assert_eq!(resolve("m5.large", Some(&described("m5.large", 0, 0))), resolve("m5.large", None));
         assert_eq!(resolve("x9.imaginary", None), Limits::Unknown);
         assert_eq!(resolve("x9.imaginary", None).interfaces(), None);
     }

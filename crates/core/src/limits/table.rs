@@ -47,11 +47,7 @@ impl TypeLimits {
     /// The limits by which ipamd runs a node of this type.
     pub fn interface_limits(&self) -> InterfaceLimits {
         InterfaceLimits {
-            enis: if self.known_to_cni {
-                self.enis
-            } else {
-                self.enis_all_cards
-            },
+            enis: if self.known_to_cni { self.enis } else { self.enis_all_cards },
             ipv4_per_eni: self.ipv4_per_eni,
             hypervisor: self.hypervisor,
             trunking: self.trunking != Trunking::Unsupported,
@@ -77,10 +73,7 @@ static TABLE: LazyLock<Vec<TypeLimits>> = LazyLock::new(|| {
 /// The row of a type, if the table has it.
 pub fn lookup(instance_type: &str) -> Option<&'static TypeLimits> {
     let table = types();
-    table
-        .binary_search_by_key(&instance_type, |row| row.name)
-        .ok()
-        .map(|found| &table[found])
+    table.binary_search_by_key(&instance_type, |row| row.name).ok().map(|found| &table[found])
 }
 
 /// All rows, sorted by name.
@@ -125,9 +118,7 @@ fn row(line: &'static str) -> Option<TypeLimits> {
         cards: cards.parse().ok()?,
         enis_all_cards: enis_all_cards.parse().ok()?,
         trunking: match trunk {
-            "true" => Trunking::Supported {
-                branches: branches.parse().ok()?,
-            },
+            "true" => Trunking::Supported { branches: branches.parse().ok()? },
             "false" => Trunking::Unsupported,
             _ => Trunking::Unknown,
         },
@@ -159,12 +150,9 @@ mod tests {
 
     #[test]
     fn the_default_card_counts_not_the_sum() {
-        for (name, default_card, sum) in [
-            ("p4d.24xlarge", 15, 60),
-            ("p5.48xlarge", 2, 64),
-            ("c6in.32xlarge", 8, 16),
-            ("trn1.32xlarge", 5, 40),
-        ] {
+        for (name, default_card, sum) in
+            [("p4d.24xlarge", 15, 60), ("p5.48xlarge", 2, 64), ("c6in.32xlarge", 8, 16), ("trn1.32xlarge", 5, 40)]
+        {
             let row = lookup(name).unwrap();
             assert_eq!((row.enis, row.enis_all_cards), (default_card, sum), "{name}");
             assert_eq!(row.interface_limits().enis, default_card, "{name}");
@@ -203,11 +191,7 @@ mod tests {
             ("c7g.medium", 4),
             ("a1.medium", 10),
         ] {
-            assert_eq!(
-                lookup(name).unwrap().trunking,
-                Trunking::Supported { branches },
-                "{name}"
-            );
+            assert_eq!(lookup(name).unwrap().trunking, Trunking::Supported { branches }, "{name}");
         }
         for name in ["t3.large", "t4g.nano", "m4.large"] {
             let row = lookup(name).unwrap();
@@ -216,10 +200,7 @@ mod tests {
         }
         let unknown = lookup("c5a.metal").unwrap();
         assert_eq!(unknown.trunking, Trunking::Unknown);
-        assert!(
-            unknown.interface_limits().trunking,
-            "ipamd reserves a slot on types it does not know"
-        );
+        assert!(unknown.interface_limits().trunking, "ipamd reserves a slot on types it does not know");
     }
 
     #[test]

@@ -1,0 +1,359 @@
+//! Conditions: what the findings and the facts add up to, per node, per subnet and for the audit.
+//!
+//! Positive polarity. `Unknown` whenever the data for a condition are missing or stale; its message names them.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    facts::{Facts, NodeFacts, SubnetFacts},
+    finding::{Finding, Severity},
+    outcome::{Condition, ConditionStatus, ConditionType, Problem, RuleAnswer, RuleResult},
+    policy::AuditPolicy,
+    rules::{self, RuleMeta},
+    source::Source,
+    text,
+};
+
+/// The sources that conditions may rest on, and the gate.
+#[derive(Debug)]
+pub(super) struct Trust {
+    gate: Option<Severity>,
+    unusable: BTreeSet<Source>,
+}
+
+impl Trust {
+    /// A source that was never read, or whose last good view is older than the policy allows, proves nothing.
+    pub(super) fn of(facts: &Facts<'_>, policy: &AuditPolicy) -> Self {
+        let now = facts.snapshot.taken_at;
+        let limit = jiff::SignedDuration::from_secs(i64::from(policy.thresholds.stale_seconds));
+        let unusable = |as_of: Option<jiff::Timestamp>| as_of.is_none_or(|at| now.duration_since(at) > limit);
+        // Watches have no age of their own while they run: a source without a fault is as good as its last event.
+        let bad = facts.sources.iter().filter(|state| {
+            state.is_missing()
+                || (unusable(state.as_of) && (state.fault.is_some() || state.source.iam_action().is_some()))
+        });
+        Self { gate: policy.gate, unusable: bad.map(|state| state.source).collect() }
+    }
+
+    /// The first of some sources that proves nothing.
+    fn lacks(&self, needed: &[Source]) -> Option<Source> {
+        needed.iter().copied().find(|source| self.unusable.contains(source))
+    }
+
+    fn unknown(&self, kind: ConditionType, needed: &[Source]) -> Option<Condition> {
+        let source = self.lacks(needed)?;
+        let message = format!("{source} is missing or too old; DataComplete of the audit says why");
+        Some(Condition { kind, status: ConditionStatus::Unknown, reason: "DataMissing", message })
+    }
+}
+
+const POOL: &[Source] = &[Source::Nodes, Source::Pods, Source::NetworkInterfaces];
+const SUBNET: &[Source] = &[Source::Nodes, Source::Subnets, Source::NetworkInterfaces];
+const EVERYTHING: &[Source] =
+    &[Source::Nodes, Source::Pods, Source::AwsNode, Source::Subnets, Source::NetworkInterfaces];
+
+fn good(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Condition {
+    Condition { kind, status: ConditionStatus::True, reason, message: message.into() }
+}
+
+fn bad(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Condition {
+    Condition { kind, status: ConditionStatus::False, reason, message: message.into() }
+}
+
+fn unknown(kind: ConditionType, message: impl Into<String>) -> Condition {
+    Condition { kind, status: ConditionStatus::Unknown, reason: "DataMissing", message: message.into() }
+}
+
+fn meta(code: &str) -> Option<&'static RuleMeta> {
+    rules::find(code)
+}
+
+/// The worst finding whose rule turns a condition to `False`.
+fn violated(kind: ConditionType, findings: &[Finding]) -> Option<Condition> {
+    let of_kind = |finding: &&Finding| meta(finding.code).is_some_and(|meta| meta.condition == kind);
+    let worst = findings.iter().find(of_kind)?;
+    Some(bad(kind, meta(worst.code)?.reason, worst.message.clone()))
+}
+
+fn healthy(trust: &Trust, needed: &[Source], findings: &[Finding]) -> Condition {
+    const KIND: ConditionType = ConditionType::Healthy;
+    let worst = findings.first();
+    let gated = worst.filter(|finding| trust.gate.is_some_and(|gate| finding.severity >= gate));
+    if let Some(finding) = gated {
+        return bad(KIND, meta(finding.code).map_or("FindingsAtGate", |meta| meta.reason), finding.message.clone());
+    }
+    if let Some(condition) = trust.unknown(KIND, needed) {
+        return condition;
+    }
+    match worst {
+        None => good(KIND, "NoFindings", "no findings"),
+        Some(finding) => good(
+            KIND,
+            "BelowGate",
+            format!("the worst finding is {} ({}), below the gate", finding.name, finding.severity),
+        ),
+    }
+}
+
+/// The conditions of a node.
+pub(super) fn of_node(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Vec<Condition> {
+    vec![
+        healthy(trust, EVERYTHING, findings),
+        node_capacity(trust, node, findings),
+        node_addresses(trust, node),
+        node_warm_pool(trust, node, findings),
+        node_subnet(facts, trust, node),
+        node_branches(trust, node, findings),
+    ]
+}
+
+fn node_capacity(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
+    const KIND: ConditionType = ConditionType::CapacityAvailable;
+    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, POOL)) {
+        return condition;
+    }
+    let max_pods = node.node.max_pods.map_or_else(|| "?".to_owned(), text::thousands);
+    match node.room() {
+        None => unknown(KIND, "the limits of its instance type or its max-pods are not known"),
+        Some(0) => bad(KIND, "NoRoom", format!("no room for another pod; the node's max-pods is {max_pods}")),
+        Some(room) => good(
+            KIND,
+            "RoomForPods",
+            format!("room for {} more by the node's limits; its max-pods is {max_pods}", text::count(room, "pod")),
+        ),
+    }
+}
+
+fn node_addresses(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
+    const KIND: ConditionType = ConditionType::AddressesReconciled;
+    if let Some(condition) = trust.unknown(KIND, POOL) {
+        return condition;
+    }
+    match &node.pool {
+        None => unknown(KIND, "its interfaces are not known: the node has no EC2 instance id"),
+        Some(pool) if pool.strays > 0 => unknown(
+            KIND,
+            format!(
+                "{} {} on none of the node's interfaces; one reading proves nothing, the pods may be newer than it",
+                text::count(pool.strays, "pod address"),
+                text::verb(pool.strays, "is", "are"),
+            ),
+        ),
+        Some(pool) => {
+            let all = pool.held + pool.own;
+            good(KIND, "AllAccounted", format!("{0} of {0} addresses accounted for", text::thousands(all)))
+        }
+    }
+}
+
+fn node_warm_pool(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
+    const KIND: ConditionType = ConditionType::WarmPoolSized;
+    let needed = [POOL, &[Source::AwsNode]].concat();
+    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, &needed)) {
+        return condition;
+    }
+    match (&node.pool, &node.cni) {
+        (Some(pool), Some(_)) => good(
+            KIND,
+            "Sized",
+            format!("{} for {}", text::count(pool.held, "pod address"), text::count(pool.used, "pod")),
+        ),
+        (_, None) => unknown(KIND, "no aws-node pod is seen on the node"),
+        (None, _) => unknown(KIND, "its interfaces are not known"),
+    }
+}
+
+fn node_subnet(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>) -> Condition {
+    const KIND: ConditionType = ConditionType::SubnetCapacityAvailable;
+    if let Some(condition) = trust.unknown(KIND, SUBNET) {
+        return condition;
+    }
+    let Some(subnet) = node.home().and_then(|id| facts.subnet(id)) else {
+        return unknown(KIND, "the subnet of its primary interface is not known");
+    };
+    let free = text::count(subnet.subnet.available, "free address");
+    let needed = text::thousands(subnet.needed());
+    let message = format!("{} has {free}; a new node there takes {needed}", subnet.subnet.id);
+    if subnet.is_full() { bad(KIND, "SubnetFull", message) } else { good(KIND, "SubnetHasRoom", message) }
+}
+
+fn node_branches(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
+    const KIND: ConditionType = ConditionType::BranchCapacityAvailable;
+    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, &[Source::Nodes, Source::Pods])) {
+        return condition;
+    }
+    match node.trunk {
+        None => good(KIND, "NotUsed", "the node has no trunk: security groups for pods are off here"),
+        Some(trunk) => match trunk.limit {
+            None => unknown(KIND, "the limit of its instance type is not known"),
+            Some(limit) => good(
+                KIND,
+                "BranchSlotsLeft",
+                format!("{} of {} in use", text::thousands(trunk.branches), text::count(limit, "branch slot")),
+            ),
+        },
+    }
+}
+
+/// The conditions of a subnet.
+pub(super) fn of_subnet(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]) -> Vec<Condition> {
+    vec![
+        healthy(trust, SUBNET, findings),
+        subnet_addresses(trust, subnet, findings),
+        subnet_prefixes(trust, subnet),
+        subnet_reconciled(trust, subnet),
+    ]
+}
+
+fn subnet_addresses(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]) -> Condition {
+    const KIND: ConditionType = ConditionType::AddressesAvailable;
+    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, SUBNET)) {
+        return condition;
+    }
+    let usable = subnet.usable.map_or_else(|| "?".to_owned(), text::thousands);
+    good(KIND, "Available", format!("{} of {usable} addresses free", text::thousands(subnet.subnet.available)))
+}
+
+fn subnet_prefixes(trust: &Trust, subnet: &SubnetFacts<'_>) -> Condition {
+    const KIND: ConditionType = ConditionType::PrefixesAvailable;
+    if let Some(condition) = trust.unknown(KIND, SUBNET) {
+        return condition;
+    }
+    match subnet.free_prefixes {
+        None => unknown(KIND, "the subnet has no IPv4 range"),
+        Some(0) => bad(KIND, "NoFreeBlock", "no whole /28 block is free; nodes in prefix mode get nothing here"),
+        Some(blocks) => good(KIND, "Available", format!("at most {} free", text::count(blocks, "whole /28 block"))),
+    }
+}
+
+fn subnet_reconciled(trust: &Trust, subnet: &SubnetFacts<'_>) -> Condition {
+    const KIND: ConditionType = ConditionType::AddressesReconciled;
+    if let Some(condition) = trust.unknown(KIND, SUBNET) {
+        return condition;
+    }
+    match subnet.ledger.unaccounted {
+        0 => good(KIND, "AllAccounted", "EC2's own count and its interfaces agree"),
+        more @ 1.. => unknown(
+            KIND,
+            format!("{more} addresses are in use that no visible interface has: reserved ranges, or another account"),
+        ),
+        less => unknown(KIND, format!("the interfaces have {} addresses more than EC2 counts; reads overlap", -less)),
+    }
+}
+
+/// The conditions of the audit that the engine knows.
+pub(super) fn of_audit(facts: &Facts<'_>, trust: &Trust, problems: &[Problem], rules: &[RuleResult]) -> Vec<Condition> {
+    vec![
+        audit_healthy(trust, problems),
+        data_complete(facts, rules),
+        audit_capacity(facts, trust),
+        audit_reconciled(facts, trust),
+        audit_configuration(facts, trust),
+    ]
+}
+
+fn audit_healthy(trust: &Trust, problems: &[Problem]) -> Condition {
+    const KIND: ConditionType = ConditionType::Healthy;
+    let gated: Vec<&Problem> =
+        problems.iter().filter(|problem| trust.gate.is_some_and(|gate| problem.severity >= gate)).collect();
+    if let Some(worst) = gated.first() {
+        let count = u32::try_from(gated.len()).unwrap_or(u32::MAX);
+        let message = format!("{} at or above the gate; the worst: {}", text::count(count, "problem"), worst.message);
+        return bad(KIND, meta(worst.code).map_or("FindingsAtGate", |meta| meta.reason), message);
+    }
+    trust.unknown(KIND, EVERYTHING).unwrap_or_else(|| match problems.len() {
+        0 => good(KIND, "NoFindings", "no findings"),
+        _ => good(KIND, "BelowGate", "all findings are below the gate"),
+    })
+}
+
+/// Every required source fresh: the message names what is not, and what could not be answered for it.
+fn data_complete(facts: &Facts<'_>, rules: &[RuleResult]) -> Condition {
+    const KIND: ConditionType = ConditionType::DataComplete;
+    let required = facts.sources.iter().filter(|state| !state.source.is_optional());
+    let faults: Vec<_> = required.filter_map(|state| Some((state, state.fault.as_ref()?))).collect();
+    let Some((_, first)) = faults.first() else {
+        return good(KIND, "AllSourcesRead", "every required source was read");
+    };
+    let mut said: Vec<String> = Vec::new();
+    for (state, fault) in &faults {
+        let sentence = format!("{}: {}", state.source, fault.message);
+        if !said.contains(&sentence) {
+            said.push(sentence);
+        }
+    }
+    let silent: Vec<String> = rules
+        .iter()
+        .filter(|rule| matches!(rule.answer, RuleAnswer::Inconclusive { .. }))
+        .map(|rule| rule.code.to_owned())
+        .collect();
+    let unanswered =
+        if silent.is_empty() { String::new() } else { format!(". Inconclusive: {}", text::list(&silent, "and", 8)) };
+    bad(KIND, first.category.name(), format!("{}{unanswered}", said.join("; ")))
+}
+
+fn audit_capacity(facts: &Facts<'_>, trust: &Trust) -> Condition {
+    const KIND: ConditionType = ConditionType::CapacityAvailable;
+    if let Some(condition) = trust.unknown(KIND, SUBNET) {
+        return condition;
+    }
+    let full: Vec<String> =
+        facts.subnets.iter().filter(|subnet| subnet.is_full()).map(|subnet| subnet.subnet.id.to_string()).collect();
+    match (facts.subnets.len(), full.len()) {
+        (0, _) => unknown(KIND, "no subnet holds an interface of a node"),
+        (all, 0) => good(KIND, "SubnetsHaveRoom", format!("{all} of {all} subnets have room for another node")),
+        (all, _) => bad(
+            KIND,
+            "SubnetFull",
+            format!("{} of {all} subnets have no room for another node: {}", full.len(), text::list(&full, "and", 5)),
+        ),
+    }
+}
+
+fn audit_reconciled(facts: &Facts<'_>, trust: &Trust) -> Condition {
+    const KIND: ConditionType = ConditionType::AddressesReconciled;
+    if let Some(condition) = trust.unknown(KIND, EVERYTHING) {
+        return condition;
+    }
+    let strays: u32 = facts.nodes.iter().filter_map(|node| node.pool.as_ref()).map(|pool| pool.strays).sum();
+    let residue: u64 = facts.subnets.iter().map(|subnet| subnet.ledger.unaccounted.unsigned_abs()).sum();
+    if strays == 0 && residue == 0 {
+        return good(KIND, "AllAccounted", "every address of every subnet in use is accounted for");
+    }
+    unknown(
+        KIND,
+        format!(
+            "{} in subnets and {} on nodes are not accounted for yet",
+            text::thousands(residue),
+            text::count(strays, "pod address")
+        ),
+    )
+}
+
+fn audit_configuration(facts: &Facts<'_>, trust: &Trust) -> Condition {
+    const KIND: ConditionType = ConditionType::ConfigurationConsistent;
+    if let Some(condition) = trust.unknown(KIND, &[Source::Nodes, Source::AwsNode]) {
+        return condition;
+    }
+    let without = facts.nodes.iter().filter(|node| node.cni.is_none()).count();
+    if without > 0 {
+        return unknown(KIND, format!("{without} of {} nodes run no aws-node pod that is seen", facts.nodes.len()));
+    }
+    let differs = facts
+        .snapshot
+        .aws_node
+        .value()
+        .is_some_and(|aws_node| aws_node.pods.iter().any(|pod| pod.env != aws_node.template));
+    if differs {
+        return bad(
+            KIND,
+            "RolloutUnfinished",
+            "some aws-node pods run another environment than their DaemonSet's template",
+        );
+    }
+    good(
+        KIND,
+        "Consistent",
+        format!("{} nodes run the same CNI settings as the DaemonSet's template", facts.nodes.len()),
+    )
+}

@@ -1,0 +1,104 @@
+//! What follows from a snapshot and nothing else: who owns each interface, what each node holds, where each subnet's
+//! addresses went. Computed once per evaluation and shared by all rules, so that "held", "idle" and "free" mean one
+//! thing everywhere.
+//!
+//! A fact that its sources do not support is `None`, never zero.
+
+mod blocks;
+mod node;
+mod owner;
+mod subnet;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ids::{NodeName, SubnetId},
+    inventory::Interface,
+    outcome::SubnetLedger,
+    policy::Thresholds,
+    snapshot::ClusterSnapshot,
+    source::{Source, SourceState},
+};
+
+pub use node::{NodeFacts, Pool, PoolInterface, TrunkFacts};
+pub use owner::Owner;
+pub use subnet::SubnetFacts;
+
+/// All facts of one snapshot.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// What they follow from.
+    pub snapshot: &'a ClusterSnapshot,
+    /// What is known of each source.
+    pub sources: Vec<SourceState>,
+    /// Nodes whose addresses the VPC CNI manages, sorted by name.
+    pub nodes: Vec<NodeFacts<'a>>,
+    /// Subnets that hold an interface of such a node, sorted by id. Empty while subnets or interfaces are missing.
+    pub subnets: Vec<SubnetFacts<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    /// Derives them.
+    pub fn of(snapshot: &'a ClusterSnapshot, thresholds: &Thresholds) -> Self {
+        let nodes = node::all(snapshot);
+        let subnets = subnet::all(snapshot, &nodes, thresholds);
+        Self { snapshot, sources: snapshot.sources(), nodes, subnets }
+    }
+
+    /// The facts of one subnet.
+    pub fn subnet(&self, id: &SubnetId) -> Option<&SubnetFacts<'a>> {
+        let found = self.subnets.binary_search_by(|facts| facts.subnet.id.cmp(id));
+        found.ok().and_then(|index| self.subnets.get(index))
+    }
+
+    /// Whether a source was never read.
+    pub fn is_missing(&self, source: Source) -> bool {
+        self.sources.iter().any(|state| state.source == source && state.is_missing())
+    }
+
+    /// Pods per node that wait for an address, in the nodes' order.
+    pub fn waiting_pods(&self) -> u32 {
+        self.nodes.iter().map(|node| node.waiting.len()).sum::<usize>().try_into().unwrap_or(u32::MAX)
+    }
+}
+
+/// Adds up, per subnet, where addresses went.
+#[derive(Debug, Default)]
+struct Ledgers(BTreeMap<SubnetId, SubnetLedger>);
+
+impl Ledgers {
+    fn of(&mut self, subnet: &SubnetId) -> &mut SubnetLedger {
+        self.0.entry(subnet.clone()).or_default()
+    }
+
+    /// Books an interface that belongs to no node of the cluster, or is a branch.
+    fn book(&mut self, interface: &Interface, owner: &Owner) {
+        let ledger = self.of(&interface.subnet);
+        let addresses = interface.addresses();
+        match owner {
+            Owner::Branch => ledger.branches += addresses,
+            Owner::Leaked => ledger.leaked += addresses,
+            Owner::InTransit => ledger.own += addresses,
+            Owner::Other => ledger.other += addresses,
+            Owner::Node(_) => {}
+        }
+    }
+
+    /// Books what a node's interface holds.
+    fn book_pool(&mut self, interface: &Interface, used: u32) {
+        let ledger = self.of(&interface.subnet);
+        ledger.pods += used;
+        ledger.idle += interface.pod_addresses().saturating_sub(used);
+        ledger.own += u32::from(interface.primary.is_some());
+    }
+
+    /// Books an interface of a node that serves no pod: a trunk, an unmanaged one.
+    fn book_apart(&mut self, interface: &Interface) {
+        let ledger = self.of(&interface.subnet);
+        ledger.own += u32::from(interface.primary.is_some());
+        ledger.other += interface.pod_addresses();
+    }
+}
+
+/// Names of nodes by what finds them.
+type NodeIndex<'a> = BTreeMap<&'a NodeName, usize>;

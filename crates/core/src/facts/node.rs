@@ -1,0 +1,328 @@
+//! What each node holds: its interfaces, its warm pool, its pods and its trunk.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{NodeIndex, owner};
+use crate::{
+    ids::{EniId, InstanceId, InstanceType, SubnetId},
+    inventory::{Interface, InterfaceKind, Inventory},
+    model::{self, Cni, Kind, Limits},
+    snapshot::{AwsNode, AwsNodeEnv, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
+};
+
+/// Tag on a branch: the trunk that carries it.
+const TRUNK_OF_BRANCH: &str = "vpcresources.k8s.aws/trunk-eni-id";
+
+/// The facts of one node.
+#[derive(Debug)]
+pub struct NodeFacts<'a> {
+    /// The node itself.
+    pub node: &'a Node,
+    /// The CNI that runs on it; none while its `aws-node` pod is not seen.
+    pub cni: Option<Arc<Cni>>,
+    /// The limits of its instance type; none for a type that nobody knows.
+    pub limits: Option<Limits>,
+    /// Its interfaces on the default card, in order of attachment; none while EC2's interfaces are missing.
+    pub interfaces: Option<Vec<&'a Interface>>,
+    /// Its warm pool; none while interfaces or pods are missing.
+    pub pool: Option<Pool<'a>>,
+    /// Pods that can have an address of it at all, by its type and what takes its interfaces.
+    pub capacity: Option<u32>,
+    /// Its trunk, if it has one.
+    pub trunk: Option<TrunkFacts<'a>>,
+    /// Pods that have, or want, an address of its pool; none while pods are missing.
+    pub pool_pods: Option<u32>,
+    /// Pods that count against max-pods and not against the pool: on the host's network, or with a branch.
+    pub other_pods: u32,
+    /// Pods that it refused an address.
+    pub waiting: Vec<&'a Pod>,
+    /// The workload of its pods, where all are of one.
+    pub workload: Option<Arc<str>>,
+}
+
+impl NodeFacts<'_> {
+    /// The subnet of its primary interface.
+    pub fn home(&self) -> Option<&SubnetId> {
+        self.interfaces.as_ref()?.first().map(|primary| &primary.subnet)
+    }
+
+    /// Pool pods that still fit by max-pods and by the addresses its type can hold; none while a limit is not known.
+    pub fn room(&self) -> Option<u32> {
+        let used = self.pool_pods?;
+        let addressable = self.capacity?;
+        let schedulable = self.node.max_pods?.saturating_sub(self.other_pods);
+        Some(addressable.min(schedulable).saturating_sub(used))
+    }
+}
+
+/// A node's addresses for pods. `held = used + idle`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool<'a> {
+    /// Addresses for pods on interfaces that ipamd manages.
+    pub held: u32,
+    /// Those that a pod has.
+    pub used: u32,
+    /// Those that no pod has: warm, cooling down, or stranded.
+    pub idle: u32,
+    /// Own (primary) addresses of all attached interfaces.
+    pub own: u32,
+    /// /28 prefixes among the held.
+    pub prefixes: u32,
+    /// Pods whose address is on none of the node's interfaces.
+    pub strays: u32,
+    /// The interfaces that serve pods.
+    pub interfaces: Vec<PoolInterface<'a>>,
+}
+
+/// One interface that serves pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolInterface<'a> {
+    /// The interface.
+    pub interface: &'a Interface,
+    /// Pods with one of its secondary addresses.
+    pub on_addresses: u32,
+    /// Pods on each of its prefixes.
+    pub on_prefixes: Vec<u32>,
+}
+
+impl PoolInterface<'_> {
+    /// Pods with one of its addresses.
+    pub fn used(&self) -> u32 {
+        self.on_addresses + self.on_prefixes.iter().sum::<u32>()
+    }
+}
+
+/// A trunk and its branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrunkFacts<'a> {
+    /// The trunk interface, if EC2 shows it.
+    pub interface: Option<&'a EniId>,
+    /// Branches in use, those that cool down included as long as EC2 has them.
+    pub branches: u32,
+    /// How many its instance type carries: the published resource, else the table.
+    pub limit: Option<u32>,
+}
+
+/// The facts of every node that the VPC CNI manages.
+pub(super) fn all(snapshot: &ClusterSnapshot) -> Vec<NodeFacts<'_>> {
+    let Some(nodes) = snapshot.nodes.value() else {
+        return Vec::new();
+    };
+    let managed = nodes.iter().map(Arc::as_ref).filter(|node| node.platform == Platform::LinuxEc2);
+    let mut facts: Vec<NodeFacts<'_>> = managed.map(bare).collect();
+    facts.sort_by(|a, b| a.node.name.cmp(&b.node.name));
+    add_cni(&mut facts, snapshot.aws_node.value());
+    add_limits(&mut facts, &snapshot.ec2);
+    let pods = pods_by_node(&facts, snapshot.pods.value().map(Vec::as_slice));
+    add_interfaces(&mut facts, snapshot.ec2.interfaces.value());
+    if let Some(pods) = pods {
+        add_pods(&mut facts, &pods);
+    }
+    add_trunks(&mut facts, snapshot);
+    add_capacity(&mut facts);
+    facts
+}
+
+fn bare(node: &Node) -> NodeFacts<'_> {
+    NodeFacts {
+        node,
+        cni: None,
+        limits: None,
+        interfaces: None,
+        pool: None,
+        capacity: None,
+        trunk: None,
+        pool_pods: None,
+        other_pods: 0,
+        waiting: Vec::new(),
+        workload: None,
+    }
+}
+
+/// The truth for a node is its own pod's environment; equal ones are parsed once.
+fn add_cni(facts: &mut [NodeFacts<'_>], aws_node: Option<&AwsNode>) {
+    let Some(aws_node) = aws_node else { return };
+    let mut parsed: Vec<(&Arc<AwsNodeEnv>, Arc<Cni>)> = Vec::new();
+    let index: NodeIndex<'_> = facts.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
+    let mut found = Vec::new();
+    for pod in &aws_node.pods {
+        let Some(&at) = index.get(&pod.node) else { continue };
+        let known = parsed.iter().find(|(env, _)| Arc::ptr_eq(env, &pod.env) || **env == pod.env);
+        let cni = if let Some((_, cni)) = known {
+            Arc::clone(cni)
+        } else {
+            let cni = Arc::new(Cni::of(&pod.env));
+            parsed.push((&pod.env, Arc::clone(&cni)));
+            cni
+        };
+        found.push((at, cni));
+    }
+    for (at, cni) in found {
+        if let Some(facts) = facts.get_mut(at) {
+            facts.cni = Some(cni);
+        }
+    }
+}
+
+/// What EC2 says of a type comes first, then the embedded table; each type is looked up once.
+fn add_limits(facts: &mut [NodeFacts<'_>], ec2: &Inventory) {
+    let mut seen: BTreeMap<&InstanceType, Option<Limits>> = BTreeMap::new();
+    for facts in facts {
+        let Some(name) = &facts.node.instance_type else {
+            continue;
+        };
+        let from_ec2 = || ec2.instance_types.value().and_then(|types| types.iter().find(|row| row.name == *name));
+        facts.limits.clone_from(seen.entry(name).or_insert_with(|| model::limits(name, from_ec2())));
+    }
+}
+
+/// Nodes of one kind have one capacity.
+fn add_capacity(facts: &mut [NodeFacts<'_>]) {
+    let mut known: HashMap<Kind, Option<u32>> = HashMap::new();
+    for facts in facts {
+        let Some(kind) = Kind::of(facts) else { continue };
+        facts.capacity = *known.entry(kind).or_insert_with_key(Kind::capacity);
+    }
+}
+
+/// Attached interfaces of the default card, in order of attachment, the primary first.
+fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Vec<Interface>>) {
+    let Some(interfaces) = interfaces else { return };
+    let instances: BTreeMap<&InstanceId, usize> = by_instance(facts);
+    let mut attached: Vec<Vec<&Interface>> = vec![Vec::new(); facts.len()];
+    for interface in interfaces {
+        let Some(attachment) = &interface.attachment else {
+            continue;
+        };
+        let node = attachment.instance.as_ref().and_then(|instance| instances.get(instance));
+        if let (Some(&node), 0) = (node, attachment.card_index)
+            && let Some(list) = attached.get_mut(node)
+        {
+            list.push(interface);
+        }
+    }
+    for (facts, mut list) in facts.iter_mut().zip(attached) {
+        list.sort_by_key(|interface| {
+            let at = interface.attachment.as_ref();
+            (at.is_none_or(|at| !at.is_primary()), at.and_then(|at| at.attached_at), at.map(|at| at.device_index))
+        });
+        facts.interfaces = Some(list);
+    }
+}
+
+/// Nodes by their instance.
+pub(super) fn by_instance<'a>(facts: &[NodeFacts<'a>]) -> BTreeMap<&'a InstanceId, usize> {
+    facts.iter().enumerate().filter_map(|(at, facts)| Some((facts.node.instance.as_ref()?, at))).collect()
+}
+
+fn pods_by_node<'a>(facts: &[NodeFacts<'a>], pods: Option<&'a [Arc<Pod>]>) -> Option<Vec<Vec<&'a Pod>>> {
+    let index: NodeIndex<'_> = facts.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
+    let mut by_node = vec![Vec::new(); facts.len()];
+    for pod in pods? {
+        let at = pod.node.as_ref().and_then(|node| index.get(node));
+        if let Some(list) = at.and_then(|&at| by_node.get_mut(at)) {
+            list.push(pod.as_ref());
+        }
+    }
+    Some(by_node)
+}
+
+fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>]) {
+    for (facts, pods) in facts.iter_mut().zip(pods) {
+        let on_pool: Vec<&Pod> = pods.iter().copied().filter(|pod| pod.uses_pool()).collect();
+        facts.pool_pods = u32::try_from(on_pool.len()).ok();
+        let unfinished = pods.iter().filter(|pod| pod.phase != PodPhase::Finished).count();
+        facts.other_pods = u32::try_from(unfinished - on_pool.len()).unwrap_or(u32::MAX);
+        facts.workload = common_workload(&on_pool);
+        facts.waiting = on_pool.iter().copied().filter(|pod| pod.waits_for_address()).collect();
+        facts.waiting.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        facts.pool = pool(facts, &on_pool);
+        let branches = pods.iter().filter(|pod| pod.phase != PodPhase::Finished && pod.branch != BranchUse::No).count();
+        if branches > 0 {
+            let branches = u32::try_from(branches).unwrap_or(u32::MAX);
+            facts.trunk = Some(TrunkFacts { interface: None, branches, limit: None });
+        }
+    }
+}
+
+/// The workload of a node's pods, in words, if they all have an address and one owner.
+fn common_workload(pods: &[&Pod]) -> Option<Arc<str>> {
+    let mut owners = pods.iter().filter(|pod| pod.address.is_some()).map(|pod| (&pod.namespace, pod.workload.as_ref()));
+    let (namespace, workload) = owners.next()?;
+    if owners.any(|other| other != (namespace, workload)) {
+        return None;
+    }
+    let (kind, name) = workload?.split_once(' ')?;
+    Some(format!("{} {namespace}/{name}", kind.to_lowercase()).into())
+}
+
+fn pool<'a>(facts: &NodeFacts<'a>, pods: &[&Pod]) -> Option<Pool<'a>> {
+    let interfaces = facts.interfaces.as_ref()?;
+    let instance = facts.node.instance.as_ref()?;
+    let manage_untagged = facts.cni.as_ref().is_none_or(|cni| cni.manages_untagged());
+    let serves_pods = |interface: &&&Interface| {
+        interface.kind != InterfaceKind::Trunk && !owner::is_unmanaged(interface, instance, manage_untagged)
+    };
+    let mut serving: Vec<PoolInterface<'a>> = interfaces
+        .iter()
+        .filter(serves_pods)
+        .map(|interface| PoolInterface { interface, on_addresses: 0, on_prefixes: vec![0; interface.prefixes.len()] })
+        .collect();
+    let addressed: Vec<_> = pods.iter().filter_map(|pod| pod.address).collect();
+    let strays = addressed.iter().filter(|address| !place(&mut serving, **address)).count();
+    let held = serving.iter().map(|on| on.interface.pod_addresses()).sum();
+    let used = serving.iter().map(PoolInterface::used).sum::<u32>().min(held);
+    Some(Pool {
+        held,
+        used,
+        idle: held - used,
+        own: interfaces.iter().map(|interface| u32::from(interface.primary.is_some())).sum(),
+        prefixes: serving.iter().map(|on| u32::try_from(on.interface.prefixes.len()).unwrap_or(u32::MAX)).sum(),
+        strays: u32::try_from(strays).unwrap_or(u32::MAX),
+        interfaces: serving,
+    })
+}
+
+/// Books a pod's address on the interface that carries it; false if none does.
+fn place(serving: &mut [PoolInterface<'_>], address: std::net::Ipv4Addr) -> bool {
+    for on in serving {
+        if on.interface.secondary.binary_search(&address).is_ok() {
+            on.on_addresses += 1;
+            return true;
+        }
+        let prefix = crate::net::Prefix28::containing(address);
+        let slot = on.interface.prefixes.binary_search(&prefix).ok();
+        if let Some(pods) = slot.and_then(|slot| on.on_prefixes.get_mut(slot)) {
+            *pods += 1;
+            return true;
+        }
+    }
+    false
+}
+
+/// A trunk is proven by EC2, else by the published resource, else by pods that have branches.
+fn add_trunks<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot) {
+    let interfaces = snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
+    let mut branches: BTreeMap<&str, u32> = BTreeMap::new();
+    for branch in interfaces.iter().filter(|interface| interface.kind == InterfaceKind::Branch) {
+        if let Some(trunk) = branch.tag(TRUNK_OF_BRANCH) {
+            *branches.entry(trunk).or_default() += 1;
+        }
+    }
+    for facts in facts {
+        let attached = facts.interfaces.iter().flatten();
+        let trunk = attached.copied().find(|interface| interface.kind == InterfaceKind::Trunk);
+        let published = facts.node.branch_slots.filter(|slots| *slots > 0);
+        let from_pods = facts.trunk.take().map_or(0, |trunk| trunk.branches);
+        if trunk.is_none() && published.is_none() && from_pods == 0 {
+            continue;
+        }
+        let from_ec2 = trunk.and_then(|trunk| branches.get(trunk.id.as_str())).copied().unwrap_or(0);
+        let limit = published.or_else(|| facts.limits.as_ref().and_then(model::branch_limit));
+        facts.trunk =
+            Some(TrunkFacts { interface: trunk.map(|trunk| &trunk.id), branches: from_ec2.max(from_pods), limit });
+    }
+}

@@ -1,0 +1,290 @@
+//! Between the snapshot and the model of ipamd: a node of the cluster as the model wants it, and its answers as the rules
+//! want them.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use crate::{
+    cni::{CniConfig, CniVersion, Setting},
+    facts::{NodeFacts, PoolInterface},
+    ids::InstanceType,
+    inventory::{InstanceTypeFacts, InterfaceKind},
+    ipamd::{self, Attached, Calls, Initial, Outcome, Story, Stranded},
+    limits::{self, InterfaceLimits, Trunking},
+    net,
+    snapshot::{AwsNodeEnv, EnvValue},
+};
+
+pub use crate::limits::Limits;
+
+/// The limits of a type, if anybody knows them.
+pub fn limits(name: &InstanceType, from_ec2: Option<&InstanceTypeFacts>) -> Option<Limits> {
+    match limits::resolve(name.as_str(), from_ec2) {
+        Limits::Unknown => None,
+        known => Some(known),
+    }
+}
+
+/// Branches that a trunk of the type carries; none where that is not known.
+pub fn branch_limit(limits: &Limits) -> Option<u32> {
+    match limits.trunking() {
+        Trunking::Supported { branches } => Some(branches),
+        Trunking::Unsupported | Trunking::Unknown => None,
+    }
+}
+
+/// Interfaces that the type allows on its default card.
+pub fn interface_limit(limits: &Limits) -> Option<u32> {
+    limits.interfaces().map(|interfaces| interfaces.enis)
+}
+
+/// The CNI on a node: its version and configuration, parsed once for all nodes that run the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cni {
+    version: Option<CniVersion>,
+    config: CniConfig,
+    unresolved: Vec<String>,
+}
+
+impl Cni {
+    /// From the effective environment of a running pod.
+    pub fn of(env: &AwsNodeEnv) -> Self {
+        let unresolved = env.values.iter().filter(|(_, value)| matches!(value, EnvValue::Unresolved(_)));
+        Self {
+            version: CniVersion::from_image(&env.image),
+            config: CniConfig::from_map(&env.known()),
+            unresolved: unresolved.map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    /// The version, or `?` for an image without one in its tag.
+    pub fn version_text(&self) -> String {
+        self.version.map_or_else(|| "?".to_owned(), |version| version.to_string())
+    }
+
+    /// Variables whose values could not be read.
+    pub fn unresolved(&self) -> &[String] {
+        &self.unresolved
+    }
+
+    /// Whether interfaces without the CNI's tags are taken over.
+    pub fn manages_untagged(&self) -> bool {
+        self.config.manage_untagged.value_or(true)
+    }
+
+    fn version(&self) -> CniVersion {
+        self.version.unwrap_or(CniVersion::NEWEST)
+    }
+
+    /// The algorithm that sizes the pool on a node of these limits.
+    pub fn mode_name(&self, limits: Option<&Limits>) -> &'static str {
+        let interfaces = limits.and_then(Limits::interfaces);
+        interfaces.map_or("?", |limits| self.config.sizing_mode(self.version(), &limits).as_str())
+    }
+
+    /// The targets that are set, as a user wrote them; the one in force by default if none is.
+    pub fn targets_text(&self) -> String {
+        let CniConfig { warm_eni_target, warm_ip_target, minimum_ip_target, warm_prefix_target, .. } = &self.config;
+        let named = [
+            ("MINIMUM_IP_TARGET", minimum_ip_target),
+            ("WARM_IP_TARGET", warm_ip_target),
+            ("WARM_PREFIX_TARGET", warm_prefix_target),
+            ("WARM_ENI_TARGET", warm_eni_target),
+        ];
+        let by_address = [minimum_ip_target, warm_ip_target].iter().any(|target| target.value_or(0) != 0);
+        let by_prefix = self.config.prefix_delegation.value_or(false);
+        // Only what decides is named: the manifest sets targets of other modes too.
+        let decides = |name: &str| match name {
+            "MINIMUM_IP_TARGET" | "WARM_IP_TARGET" => by_address,
+            "WARM_PREFIX_TARGET" => by_prefix && !by_address,
+            _ => !by_prefix && !by_address,
+        };
+        let set = named.iter().filter(|(name, _)| decides(name)).filter_map(|(name, target)| {
+            let raw = target.raw()?;
+            Some(format!("{name}={raw}"))
+        });
+        let texts: Vec<String> = set.collect();
+        if texts.is_empty() { "defaults".to_owned() } else { texts.join(" ") }
+    }
+}
+
+/// Targets to advise: `WARM_IP_TARGET` never without `MINIMUM_IP_TARGET`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WarmTargets {
+    minimum_ip: u32,
+    warm_ip: u32,
+}
+
+impl WarmTargets {
+    /// Targets under which so many pods can start at once on an empty node. A third of them stays warm beyond the
+    /// floor, so that a busy node does not ask EC2 for each single pod.
+    pub(crate) fn for_burst(pods: u32) -> Self {
+        Self { minimum_ip: pods.max(1), warm_ip: (pods / 3).max(1) }
+    }
+}
+
+impl WarmTargets {
+    /// The same configuration with these targets.
+    fn on(self, config: &CniConfig) -> CniConfig {
+        let set = |value: u32| Setting::Set { value: i64::from(value), raw: value.to_string().into() };
+        CniConfig { warm_ip_target: set(self.warm_ip), minimum_ip_target: set(self.minimum_ip), ..config.clone() }
+    }
+}
+
+impl fmt::Display for WarmTargets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MINIMUM_IP_TARGET={} WARM_IP_TARGET={}", self.minimum_ip, self.warm_ip)
+    }
+}
+
+/// What the model says of a node once it has settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Pod addresses held.
+    pub(crate) held: u32,
+    /// Pods without an address.
+    pub(crate) pending: u32,
+    /// Addresses that the node takes from its subnet.
+    pub(crate) subnet_addresses: u32,
+}
+
+impl Settled {
+    /// None if ipamd would not run.
+    fn of(outcome: &Outcome) -> Option<Self> {
+        let holdings = outcome.running()?;
+        let Stranded { ips, prefixes, pods: _ } = holdings.stranded;
+        let per_prefix = i64::from(net::ADDRESSES_PER_PREFIX);
+        Some(Self {
+            held: u32::try_from(holdings.total + ips + prefixes * per_prefix).ok()?,
+            pending: u32::try_from(holdings.pending).ok()?,
+            subnet_addresses: u32::try_from(outcome.subnet_addresses).ok()?,
+        })
+    }
+}
+
+/// A kind of node: all that decides what a new one of it would hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Kind {
+    cni: Arc<Cni>,
+    limits: InterfaceLimits,
+    trunk: bool,
+    unmanaged: u32,
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Kind {}
+
+impl Hash for Kind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Kind {
+    /// None while the node's settings, type or interfaces are not known.
+    pub(crate) fn of(node: &NodeFacts<'_>) -> Option<Self> {
+        let attached = node.interfaces.as_ref()?;
+        let trunk = attached.iter().any(|interface| interface.kind == InterfaceKind::Trunk);
+        let apart = attached.len().checked_sub(node.pool.as_ref()?.interfaces.len())?;
+        Some(Self {
+            cni: Arc::clone(node.cni.as_ref()?),
+            limits: node.limits.as_ref()?.interfaces()?,
+            trunk,
+            unmanaged: u32::try_from(apart.checked_sub(usize::from(trunk))?).ok()?,
+        })
+    }
+
+    /// Nodes with equal settings share them, so that their address stands for their content.
+    fn key(&self) -> (usize, InterfaceLimits, bool, u32) {
+        (Arc::as_ptr(&self.cni).addr(), self.limits, self.trunk, self.unmanaged)
+    }
+
+    fn node<'a>(&self, config: &'a CniConfig) -> ipamd::Node<'a> {
+        ipamd::Node { version: self.cni.version(), unmanaged: self.unmanaged, ..ipamd::Node::new(config, self.limits) }
+    }
+
+    fn fresh(&self, config: &CniConfig, pods: u32) -> Outcome {
+        let story = Story { initial: Initial::Fresh { trunk: self.trunk }, ..Story::fresh(pods.into()) };
+        ipamd::simulate(&self.node(config), &story)
+    }
+
+    /// What a new one holds with so many pods, had its subnet no end.
+    pub(crate) fn new_node(&self, pods: u32) -> Option<Settled> {
+        Settled::of(&self.fresh(&self.cni.config, pods))
+    }
+
+    /// Pods that can have an address on it at all: what its type can hold, whatever its targets are.
+    pub(crate) fn capacity(&self) -> Option<u32> {
+        let growing = WarmTargets { minimum_ip: 0, warm_ip: 1 }.on(&self.cni.config);
+        u32::try_from(ipamd::capacity(&self.node(&growing), self.trunk)).ok()
+    }
+
+    /// EC2 calls that one pod start beyond the pool costs at most under other targets: looked for over one interface's
+    /// worth of pods, which every boundary lies in.
+    pub(crate) fn calls_per_pod(&self, targets: WarmTargets) -> Option<u32> {
+        let config = targets.on(&self.cni.config);
+        let last = targets.minimum_ip + self.limits.slots_per_eni() + 1;
+        let calls: Option<Vec<u64>> = (0..=last).map(|pods| Some(changes(self.fresh(&config, pods).calls?))).collect();
+        let steps = calls?.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max()?;
+        u32::try_from(steps).ok()
+    }
+}
+
+/// Calls by which a pool grows.
+fn changes(calls: Calls) -> u64 {
+    calls.create_network_interface + calls.attach_network_interface + calls.assign_private_ip_addresses
+}
+
+/// A running node as far as the model looks at it. Nodes of one shape settle alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    /// What it is.
+    pub(crate) kind: Kind,
+    max_pods: Option<u32>,
+    cordoned: bool,
+    attached: Vec<Attached>,
+}
+
+impl Shape {
+    /// None while the node's settings, type or interfaces are not known.
+    pub(crate) fn of(node: &NodeFacts<'_>) -> Option<Self> {
+        let kind = Kind::of(node)?;
+        let mut attached: Vec<Attached> = node.pool.as_ref()?.interfaces.iter().map(attached).collect::<Option<_>>()?;
+        if kind.trunk {
+            attached.push(Attached { trunk: true, ..Attached::default() });
+        }
+        Some(Self { kind, max_pods: node.node.max_pods, cordoned: node.node.cordoned, attached })
+    }
+
+    /// What it settles at under other targets, once aws-node has restarted.
+    pub(crate) fn settled_with(&self, targets: WarmTargets) -> Option<Settled> {
+        let config = targets.on(&self.kind.cni.config);
+        let node = ipamd::Node { max_pods: self.max_pods.map(i64::from), ..self.kind.node(&config) };
+        let story = Story {
+            initial: Initial::Running(&self.attached),
+            pods: None,
+            peak: None,
+            arrival: ipamd::Arrival::Settled,
+            cordoned: self.cordoned,
+        };
+        Settled::of(&ipamd::simulate(&node, &story))
+    }
+}
+
+fn attached(on: &PoolInterface<'_>) -> Option<Attached> {
+    let prefixes = on.on_prefixes.iter().map(|pods| u8::try_from(*pods).ok());
+    Some(Attached {
+        trunk: false,
+        ips: u32::try_from(on.interface.secondary.len()).ok()?,
+        assigned: on.on_addresses,
+        prefixes: prefixes.collect::<Option<_>>()?,
+    })
+}

@@ -1,0 +1,3 @@
+//! Rules about security groups for pods: codes 3xx.
+
+pub(super) mod limit_near;

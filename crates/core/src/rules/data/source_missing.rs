@@ -1,0 +1,75 @@
+//! IPAM901: a source that was never read.
+
+use crate::{
+    facts::Facts,
+    finding::{Severity, Subject},
+    outcome::ConditionType,
+    policy::AuditPolicy,
+    rules::{Rule, RuleMeta, Violations, sink},
+    source::{FaultCategory, Source, SourceState},
+};
+
+/// A source without which rules are inconclusive.
+pub(in crate::rules) struct SourceMissing;
+
+static META: RuleMeta = RuleMeta {
+    code: "IPAM901",
+    name: "source-missing",
+    reason: "SourceMissing",
+    title: "A source of data could not be read",
+    severity: Severity::Warning,
+    condition: ConditionType::DataComplete,
+    sources: &[],
+    meaning: "The audit reads Kubernetes and EC2. Without one of its sources some rules cannot answer; they say so \
+              (`Inconclusive`) and never pass. Conditions that need it are `Unknown`.",
+    cause: "A missing right, missing credentials, a wrong region or VPC, an endpoint that cannot be reached, or an \
+            `aws-node` DaemonSet under another name.",
+    fix: "The finding names the source, the exact right or setting, and where it goes. `ipam-audit iam-policy` and \
+          `ipam-audit rbac` print all that is needed; it is read-only.",
+    fires_when: "A required source has never been read successfully since the controller started, and not merely not yet.",
+};
+
+impl Rule for SourceMissing {
+    fn meta(&self) -> &'static RuleMeta {
+        &META
+    }
+
+    fn evaluate(&self, facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations) {
+        for state in facts.sources.iter().filter(|state| state.is_missing() && !state.source.is_optional()) {
+            let Some(fault) = state.fault.as_ref().filter(|fault| fault.category != FaultCategory::Pending) else {
+                continue;
+            };
+            let violation = sink::Violation {
+                severity: Severity::Warning,
+                message: format!("{} could not be read: {}", state.source, fault.message),
+                remediation: remedy(state, fault.category),
+                evidence: vec![sink::evidence("category", fault.category.name())],
+            };
+            found.subject(Subject::Source(state.source), violation);
+        }
+    }
+}
+
+/// What to do, by the kind of fault; the fault's own message has the details.
+pub(super) fn remedy(state: &SourceState, category: FaultCategory) -> String {
+    let of_ec2 = state.source.iam_action();
+    match (category, of_ec2) {
+        (FaultCategory::Denied, Some(action)) => {
+            format!("Allow {action} in the operator's IAM policy; `ipam-audit iam-policy` prints the whole policy.")
+        }
+        (FaultCategory::Denied, None) => "Apply the shipped ClusterRole again; `ipam-audit rbac` prints it.".to_owned(),
+        (FaultCategory::Credentials, _) => {
+            "Give the operator's ServiceAccount an IAM role, by IRSA or EKS Pod Identity.".to_owned()
+        }
+        (FaultCategory::NotFound, Some(_)) => "Check spec.scope.vpcId and spec.aws.region.".to_owned(),
+        (FaultCategory::NotFound, None) if state.source == Source::AwsNode => {
+            "Set spec.cni.namespace and spec.cni.daemonSet to where the VPC CNI runs.".to_owned()
+        }
+        (FaultCategory::Throttled, _) => "Nothing: it is read again later, more slowly.".to_owned(),
+        (FaultCategory::Unreachable, Some(_)) => {
+            "Check the region, the EC2 endpoint (in private clusters an interface endpoint for ec2) and egress rules."
+                .to_owned()
+        }
+        _ => "Nothing: it is read again. If it lasts, look at the operator's log.".to_owned(),
+    }
+}

@@ -1,0 +1,5 @@
+//! Rules about nodes and their warm pools: codes 2xx.
+
+pub(super) mod pods_waiting;
+pub(super) mod warm_pool_too_large;
+pub(super) mod warm_pool_too_small;

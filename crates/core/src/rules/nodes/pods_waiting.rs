@@ -1,0 +1,73 @@
+//! IPAM201: pods that kubelet could not start because the CNI had no address.
+
+use crate::{
+    advice,
+    facts::{Facts, NodeFacts},
+    finding::Severity,
+    outcome::ConditionType,
+    policy::AuditPolicy,
+    rules::{Rule, RuleMeta, Violations, sink},
+    source::Source,
+    text,
+};
+
+/// Pods on a node that wait for an address.
+pub(in crate::rules) struct PodsWaiting;
+
+/// Pods that a message names.
+const NAMED: usize = 3;
+
+static META: RuleMeta = RuleMeta {
+    code: "IPAM201",
+    name: "pods-waiting",
+    reason: "PodsWaiting",
+    title: "Pods on the node wait for an address",
+    severity: Severity::Critical,
+    condition: ConditionType::CapacityAvailable,
+    sources: &[Source::Nodes, Source::Pods],
+    meaning: "The scheduler placed the pods, and kubelet cannot start them: the CNI on the node answered that it has no \
+              address to give (`failed to assign an IP address to container`). They stay in ContainerCreating.",
+    cause: "The node's pool is empty and cannot grow: its subnet is full, the settings forbid growth, or the node is at \
+            the limit of its instance type. The finding says which.",
+    fix: "Free addresses in the node's subnet (IPAM101, IPAM210), or correct the settings (IPAM211). Pods start by \
+          themselves within seconds once the node gets an address.",
+    fires_when: "A pod without an address is on the node, and kubelet's event FailedCreatePodSandBox says that no address \
+                 was assigned.",
+};
+
+impl Rule for PodsWaiting {
+    fn meta(&self) -> &'static RuleMeta {
+        &META
+    }
+
+    fn evaluate(&self, facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations) {
+        for node in facts.nodes.iter().filter(|node| !node.waiting.is_empty()) {
+            found.node(node, violation(facts, policy, node));
+        }
+    }
+}
+
+fn violation(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>) -> sink::Violation {
+    let names: Vec<String> = node.waiting.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+    let waiting = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    let cause = advice::why_no_growth(facts, policy, node);
+    let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
+        format!(", which holds {} and has {} free", text::count(pool.held, "pod address"), text::thousands(pool.idle))
+    });
+    sink::Violation {
+        severity: Severity::Critical,
+        message: format!(
+            "{} {} for an address on {}{pool}: {}; {}",
+            text::count(waiting, "pod"),
+            text::verb(waiting, "waits", "wait"),
+            node.node.name,
+            text::list(&names, "and", NAMED),
+            cause.state,
+        ),
+        remediation: cause.remedy,
+        evidence: vec![
+            sink::evidence("waitingPods", waiting),
+            sink::evidence("idle", text::known(node.pool.as_ref().map(|pool| pool.idle))),
+        ],
+    }
+}

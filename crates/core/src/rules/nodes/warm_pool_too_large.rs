@@ -1,0 +1,90 @@
+//! IPAM210: a node that holds many more addresses than its pods and the burst goal need.
+
+use crate::{
+    advice::{Advice, NodeAdvice},
+    facts::{Facts, NodeFacts, Pool},
+    finding::Severity,
+    outcome::ConditionType,
+    policy::AuditPolicy,
+    rules::{Rule, RuleMeta, Violations, sink},
+    source::Source,
+    text,
+};
+
+/// A warm pool that wastes addresses.
+pub(in crate::rules) struct WarmPoolTooLarge;
+
+static META: RuleMeta = RuleMeta {
+    code: "IPAM210",
+    name: "warm-pool-too-large",
+    reason: "WarmPoolTooLarge",
+    title: "The node holds many more pod addresses than its pods need",
+    severity: Severity::Warning,
+    condition: ConditionType::WarmPoolSized,
+    sources: &[Source::Nodes, Source::Pods, Source::AwsNode, Source::NetworkInterfaces],
+    meaning: "Addresses on a node's interfaces are taken from the subnet whether a pod uses them or not. This node holds \
+              a pool that no burst of the size you ask for would need; others could use it.",
+    cause: "By default the CNI keeps one whole interface's worth of addresses free (`WARM_ENI_TARGET=1`). The larger the \
+            instance type, the larger an interface: 49 addresses on a 32xlarge. One pod makes the node hold two.",
+    fix: "Set `WARM_IP_TARGET` and `MINIMUM_IP_TARGET` together; the finding names values and what they free. Surplus \
+          addresses go back within minutes, empty interfaces after them. The price is EC2 calls when pods start beyond \
+          the pool: on clusters with much churn choose the minimum near the usual number of pods of a node. \
+          `MINIMUM_IP_TARGET` alone freezes the pool (IPAM211).",
+    fires_when: "The recommended settings would free more than `spec.thresholds.idleAddresses` (default 16) of the node's \
+                 addresses. Severity is warning in a subnet that is low or full, info elsewhere.",
+};
+
+impl Rule for WarmPoolTooLarge {
+    fn meta(&self) -> &'static RuleMeta {
+        &META
+    }
+
+    fn evaluate(&self, facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations) {
+        let advice = Advice::of(facts, policy);
+        for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
+            if let Some(better) = advice.node(node).filter(|better| better.freed > policy.thresholds.idle_addresses) {
+                found.node(node, violation(facts, &advice, node, pool, better));
+            }
+        }
+    }
+}
+
+fn violation(
+    facts: &Facts<'_>,
+    advice: &Advice,
+    node: &NodeFacts<'_>,
+    pool: &Pool<'_>,
+    better: &NodeAdvice,
+) -> sink::Violation {
+    let interfaces = u32::try_from(pool.interfaces.len()).unwrap_or(u32::MAX);
+    let scarce = pool
+        .interfaces
+        .iter()
+        .any(|on| facts.subnet(&on.interface.subnet).is_some_and(|subnet| subnet.is_full() || subnet.is_low()));
+    sink::Violation {
+        severity: if scarce { Severity::Warning } else { Severity::Info },
+        message: format!(
+            "{} on {} {} {}; the burst goal needs {}",
+            text::count(pool.held, "pod address"),
+            text::count(interfaces, "interface"),
+            text::verb(pool.held, "serves", "serve"),
+            text::count(pool.used, "pod"),
+            text::thousands(better.held),
+        ),
+        remediation: format!(
+            "{} would free {} here, at the price of at most {} per pod start beyond the pool.",
+            advice.settings(),
+            text::count(better.freed, "address"),
+            text::count(better.calls_per_pod, "EC2 call"),
+        ),
+        evidence: vec![
+            sink::evidence("held", pool.held),
+            sink::evidence("used", pool.used),
+            sink::evidence("idle", pool.idle),
+            sink::evidence("heldAfterwards", better.held),
+            sink::evidence("freed", better.freed),
+            sink::evidence("settings", advice.settings()),
+            sink::evidence("settingsNow", node.cni.as_ref().map_or_else(|| "?".to_owned(), |cni| cni.targets_text())),
+        ],
+    }
+}

@@ -1,0 +1,4 @@
+//! Rules about subnets: codes 1xx.
+
+pub(super) mod full;
+pub(super) mod low;
