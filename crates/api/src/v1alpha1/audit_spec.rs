@@ -1,0 +1,335 @@
+//! What a user decides.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::IpamAuditStatus;
+
+/// What to audit and what counts as a problem. Every field is optional: `spec: {}` audits the whole cluster with
+/// thresholds that suit most.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "ipam-audit.dev",
+    version = "v1alpha1",
+    kind = "IpamAudit",
+    plural = "ipamaudits",
+    shortname = "ipa",
+    shortname = "ipaudit",
+    category = "ipam",
+    status = "IpamAuditStatus",
+    derive = "PartialEq",
+    doc = "An audit of where the pod IP addresses of this cluster went: what to look at, and in its status what is wrong, why, and which change fixes it.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the last audit finished on fresh data"
+    ),
+    printcolumn(
+        name = "Healthy",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Healthy\")].status",
+        description = "Whether no problem is at or above spec.gate"
+    ),
+    printcolumn(
+        name = "Critical",
+        type_ = "string",
+        json_path = ".status.display.critical",
+        description = "Critical problems; n+ or ? if some rules lack data"
+    ),
+    printcolumn(
+        name = "Warning",
+        type_ = "string",
+        json_path = ".status.display.warning",
+        description = "Warning problems; n+ or ? if some rules lack data"
+    ),
+    printcolumn(
+        name = "Nodes",
+        type_ = "string",
+        json_path = ".status.display.nodes",
+        description = "Nodes in scope"
+    ),
+    printcolumn(
+        name = "Subnets",
+        type_ = "string",
+        json_path = ".status.display.subnets",
+        description = "Subnets that those nodes use"
+    ),
+    printcolumn(
+        name = "Free-IPs",
+        type_ = "string",
+        json_path = ".status.display.freeAddresses",
+        description = "Free addresses in those subnets"
+    ),
+    printcolumn(
+        name = "Wasted-IPs",
+        type_ = "string",
+        json_path = ".status.display.idleAddresses",
+        description = "Pod addresses that nodes hold and no pod uses"
+    ),
+    printcolumn(
+        name = "Last-Audit",
+        type_ = "date",
+        json_path = ".status.lastAuditTime",
+        description = "The last audit that had something new to say"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Min-Free",
+        type_ = "string",
+        json_path = ".status.display.minFree",
+        priority = 1,
+        description = "Free addresses in the subnet that has the fewest"
+    ),
+    printcolumn(
+        name = "Free-28",
+        type_ = "string",
+        json_path = ".status.display.freePrefixes",
+        priority = 1,
+        description = "Whole free /28 blocks"
+    ),
+    printcolumn(
+        name = "Leaked",
+        type_ = "string",
+        json_path = ".status.display.leakedAddresses",
+        priority = 1,
+        description = "Addresses on interfaces that nobody will clean up"
+    ),
+    printcolumn(
+        name = "Runway",
+        type_ = "string",
+        json_path = ".status.display.runway",
+        priority = 1,
+        description = "When the first subnet runs out"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.display.message",
+        priority = 1,
+        description = "The answer in one sentence"
+    )
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.interval) || !self.interval.matches('^([0-9]+[smh])+$') || \
+        (has(self.thresholds) && has(self.thresholds.staleAfter) \
+            ? (!self.thresholds.staleAfter.matches('^([0-9]+[smh])+$') || \
+                duration(self.thresholds.staleAfter) >= duration(self.interval)) \
+            : duration(self.interval) <= duration('15m'))")
+        .message("interval is longer than thresholds.staleAfter (15m unless set), so data would always count as stale: \
+            write a shorter interval, for example 60s, or a longer thresholds.staleAfter")
+)]
+pub struct IpamAuditSpec {
+    /// How often EC2 is read, for example `60s` or `5m`; from `10s` to `24h`. Default `60s`. Changes in the cluster itself
+    /// are seen at once, whatever this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]+[smh])+$')")
+            .message("write a duration in seconds, minutes or hours, for example 60s, 5m or 1h30m"),
+        validation = Rule::new("!self.matches('^([0-9]+[smh])+$') || \
+            (duration(self) >= duration('10s') && duration(self) <= duration('24h'))")
+            .message("write a duration from 10s to 24h, for example 60s")
+    )]
+    pub interval: Option<String>,
+
+    /// Stops this audit; its reports stay as they are. Default `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+
+    /// What makes the audit unhealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+
+    /// Which part of the cluster is audited. Default: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSpec>,
+
+    /// How AWS is reached. Credentials come from the environment of the controller, never from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsSpec>,
+
+    /// Where the VPC CNI is installed and how it marks nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cni: Option<CniSpec>,
+
+    /// When a number is a finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<ThresholdsSpec>,
+
+    /// Rules that are not evaluated, by code or name: `IPAM210` or `warm-pool-too-large`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(max = 64)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(rule, rule.matches('^(IPAM[0-9]{3}|[a-z]+(-[a-z]+)*)$'))")
+            .message("write codes or names of rules, for example IPAM210 or warm-pool-too-large; \
+                `ipam-audit explain` lists them")
+    )]
+    pub disabled_rules: Vec<String>,
+
+    /// What is written besides the status of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<OutputsSpec>,
+}
+
+/// The severity from which on a problem makes the audit unhealthy: `Critical` (default), `Warning`, or `None` for never. It
+/// decides the condition `Healthy` alone; findings never touch `Ready`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Gate {
+    /// Never.
+    None,
+    /// Critical problems only.
+    Critical,
+    /// Critical problems and warnings.
+    Warning,
+}
+
+/// Which part of the cluster is audited.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScopeSpec {
+    /// The VPC whose subnets and interfaces are read, for example `vpc-0a1b2c3d`. Default: that of the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^vpc-[0-9a-z]+$')")
+        .message("write the id of a VPC, for example vpc-0a1b2c3d; `aws ec2 describe-vpcs` lists them"))]
+    pub vpc_id: Option<String>,
+
+    /// Nodes whose labels match are audited. Default: all nodes. Addresses of other nodes in the same subnets count as
+    /// used by others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<LabelSelector>,
+}
+
+/// How AWS is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsSpec {
+    /// The region of the VPC, for example `eu-central-1`. Default: that of the controller's environment, else that of the
+    /// nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]+$')")
+        .message("write a region, for example eu-central-1; eu-central-1a would be a zone"))]
+    pub region: Option<String>,
+}
+
+/// Where the VPC CNI is installed and how it marks nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CniSpec {
+    /// The namespace of its DaemonSet. Default `kube-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("write the name of a namespace, for example kube-system"))]
+    pub namespace: Option<String>,
+
+    /// The name of its DaemonSet. Default `aws-node`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("write the name of a DaemonSet without its namespace, for example aws-node"))]
+    pub daemon_set: Option<String>,
+
+    /// The node annotation that names the node's trunk interface, where something sets one. Read as one signal among
+    /// others, required by none. Default `vpc.k8s.aws/trunk-eni-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')")
+        .message("write the key of an annotation: an optional prefix and a slash, then a name of at most 63 letters, \
+            digits, - _ or ., for example vpc.k8s.aws/trunk-eni-id"))]
+    pub trunk_eni_annotation: Option<String>,
+}
+
+/// When a number is a finding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ThresholdsSpec {
+    /// A subnet with a smaller share of free addresses is low, in percent. Default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 99")
+        .message("write a percentage from 1 to 99, for example 10"))]
+    pub subnet_free_percent: Option<i32>,
+
+    /// How many pods a node shall be able to start at once: the burst goal of its warm pool. Default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 1000")
+        .message("write a number of pods from 1 to 1000, for example 10"))]
+    pub burst_pods: Option<i32>,
+
+    /// How many addresses a node may hold beyond its pods and the burst goal before it is a finding. Default 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 65536")
+        .message("write a number of addresses from 0 to 65536, for example 16"))]
+    pub idle_addresses: Option<i32>,
+
+    /// How many free addresses a node's warm pool shall keep. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 1000")
+        .message("write a number of addresses from 0 to 1000, for example 1"))]
+    pub warm_floor: Option<i32>,
+
+    /// A trunk with a larger share of its branch slots in use is near its limit, in percent. Default 85.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 99")
+        .message("write a percentage from 1 to 99, for example 85"))]
+    pub branch_used_percent: Option<i32>,
+
+    /// The age from which on data count as stale and prove nothing, for example `15m`; from `1m` to `24h`, and not below
+    /// `spec.interval`. Default `15m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]+[smh])+$')")
+            .message("write a duration in seconds, minutes or hours, for example 15m or 1h"),
+        validation = Rule::new("!self.matches('^([0-9]+[smh])+$') || \
+            (duration(self) >= duration('1m') && duration(self) <= duration('24h'))")
+            .message("write a duration from 1m to 24h, for example 15m")
+    )]
+    pub stale_after: Option<String>,
+}
+
+/// What is written besides the status of the audit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputsSpec {
+    /// Which nodes get a report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_reports: Option<NodeReports>,
+
+    /// Whether events are written when findings open, worsen and resolve. Default `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<bool>,
+
+    /// Writes `status.lastAuditTime` at least this often, for example `10m`; from `1m` to `24h`. Default: not at all, an
+    /// audit that finds nothing new writes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]+[smh])+$')")
+            .message("write a duration in seconds, minutes or hours, for example 10m or 1h"),
+        validation = Rule::new("!self.matches('^([0-9]+[smh])+$') || \
+            (duration(self) >= duration('1m') && duration(self) <= duration('24h'))")
+            .message("write a duration from 1m to 24h, for example 10m")
+    )]
+    pub heartbeat: Option<String>,
+}
+
+/// Which nodes get a `NodeIpamReport`: `All` (default), `WithFindings`, or `None`. Events about nodes need the report: it
+/// remembers what was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NodeReports {
+    /// Every node in scope.
+    #[default]
+    All,
+    /// Nodes with at least one finding.
+    WithFindings,
+    /// No node.
+    None,
+}

@@ -1,0 +1,30 @@
+//! Version `v1alpha1`: three cluster-scoped kinds, each with a status subresource.
+//!
+//! Users write `IpamAudit`; the controller writes the two kinds of reports and every status. Descriptions are user
+//! documentation: they become the schema, `kubectl explain` and the API reference. Lists of our own are atomic, because
+//! one writer owns them; conditions are a map by type, as everywhere in Kubernetes.
+
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema repeats each struct inside a function"
+)]
+
+mod audit_spec;
+mod audit_status;
+mod node_report;
+mod parts;
+mod subnet_report;
+
+pub use audit_spec::{
+    AwsSpec, CniSpec, Gate, IpamAudit, IpamAuditSpec, NodeReports, OutputsSpec, ScopeSpec, ThresholdsSpec,
+};
+pub use audit_status::{
+    AuditDisplay, IpamAuditStatus, ProblemStatus, RulesStatus, SourceStatus, Totals, Truncated, WorstNode, WorstSubnet,
+};
+pub use node_report::{
+    Branches, Cni, Interfaces, NodeAddresses, NodeDisplay, NodeIpamReport, NodeIpamReportSpec, NodeIpamReportStatus,
+};
+pub use parts::{Evidence, Finding, Severity, Subject};
+pub use subnet_report::{
+    SubnetAddresses, SubnetDisplay, SubnetIpamReport, SubnetIpamReportSpec, SubnetIpamReportStatus,
+};
