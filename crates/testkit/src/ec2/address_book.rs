@@ -112,9 +112,7 @@ impl AddressBook {
 
     fn free_where(&self, taken: impl Fn(u64, u64, u64) -> u64) -> u32 {
         let words = self.held.0.iter().zip(&self.for_prefixes.0).zip(&self.for_requests.0);
-        words
-            .map(|((held, prefixes), requests)| taken(*held, *prefixes, *requests).count_zeros())
-            .sum()
+        words.map(|((held, prefixes), requests)| taken(*held, *prefixes, *requests).count_zeros()).sum()
     }
 
     /// Takes exactly this address. It may lie in a reservation of either kind.
@@ -138,10 +136,7 @@ impl AddressBook {
         let mut chosen = Vec::with_capacity(count as usize);
         for _ in 0..count {
             let start = self.draw(self.size);
-            let at = self
-                .next_free(start)
-                .or_else(|| self.next_free(0))
-                .ok_or(Refusal::Exhausted)?;
+            let at = self.next_free(start).or_else(|| self.next_free(0)).ok_or(Refusal::Exhausted)?;
             self.held.set(at, true);
             chosen.push(Ipv4Addr::from(self.base + at));
         }
@@ -151,11 +146,7 @@ impl AddressBook {
     fn next_free(&self, from: u32) -> Option<u32> {
         let first = from / WORD;
         (first..u32::div_ceil(self.size, WORD)).find_map(|index| {
-            let skipped = if index == first {
-                (1_u64 << (from % WORD)) - 1
-            } else {
-                0
-            };
+            let skipped = if index == first { (1_u64 << (from % WORD)) - 1 } else { 0 };
             let at = index as usize;
             let taken = self.held.0[at] | self.for_prefixes.0[at] | self.for_requests.0[at] | skipped;
             (taken != u64::MAX).then(|| index * WORD + taken.trailing_ones())
@@ -207,11 +198,7 @@ impl AddressBook {
 
     fn why_no_prefixes(&self, count: u32) -> Refusal {
         let free = self.free_where(|held, _, for_requests| held | for_requests);
-        if free >= count.saturating_mul(BLOCK) {
-            Refusal::Fragmented
-        } else {
-            Refusal::Exhausted
-        }
+        if free >= count.saturating_mul(BLOCK) { Refusal::Fragmented } else { Refusal::Exhausted }
     }
 
     /// Gives an address back.
@@ -254,14 +241,8 @@ impl AddressBook {
 
     fn range(&self, block: Ipv4Net) -> Result<(u32, u32), Refusal> {
         let at = self.offset(block.network())?;
-        let count = 1_u32
-            .checked_shl(32 - u32::from(block.prefix_len()))
-            .ok_or(Refusal::Outside)?;
-        if count > self.size - at {
-            Err(Refusal::Outside)
-        } else {
-            Ok((at, count))
-        }
+        let count = 1_u32.checked_shl(32 - u32::from(block.prefix_len())).ok_or(Refusal::Outside)?;
+        if count > self.size - at { Err(Refusal::Outside) } else { Ok((at, count)) }
     }
 
     fn offset(&self, address: Ipv4Addr) -> Result<u32, Refusal> {
@@ -300,12 +281,7 @@ mod tests {
 
     #[test]
     fn five_addresses_are_never_available() {
-        for (block, free) in [
-            ("10.0.0.0/28", 11),
-            ("10.0.0.0/27", 27),
-            ("10.0.0.0/26", 59),
-            ("10.0.0.0/16", 65_531),
-        ] {
+        for (block, free) in [("10.0.0.0/28", 11), ("10.0.0.0/27", 27), ("10.0.0.0/26", 59), ("10.0.0.0/16", 65_531)] {
             let mut book = book(block);
             assert_eq!(book.available(), free, "{block}");
             let all = book.choose(free).unwrap();
@@ -336,19 +312,10 @@ mod tests {
 
     #[test]
     fn a_subnet_holds_two_prefixes_fewer_than_it_has_blocks() {
-        for (block, prefixes) in [
-            ("10.0.0.0/28", 0),
-            ("10.0.0.0/27", 0),
-            ("10.0.0.0/26", 2),
-            ("10.0.0.0/24", 14),
-        ] {
+        for (block, prefixes) in [("10.0.0.0/28", 0), ("10.0.0.0/27", 0), ("10.0.0.0/26", 2), ("10.0.0.0/24", 14)] {
             let mut book = book(block);
             let before = book.available();
-            assert_eq!(
-                book.choose_prefixes(prefixes).unwrap().len(),
-                prefixes as usize,
-                "{block}"
-            );
+            assert_eq!(book.choose_prefixes(prefixes).unwrap().len(), prefixes as usize, "{block}");
             assert_eq!(book.available(), before - 16 * prefixes);
             assert!(book.choose_prefixes(1).is_err());
         }
@@ -373,11 +340,7 @@ mod tests {
         assert_eq!(book.available(), 251 - 64);
         assert_eq!(book.choose_prefixes(1).unwrap(), [net("10.0.0.128/28")]);
         assert_eq!(book.available(), 251 - 64, "the prefix was already counted");
-        assert_eq!(
-            book.choose_prefixes(4).unwrap().last(),
-            Some(&net("10.0.0.16/28")),
-            "then the general pool"
-        );
+        assert_eq!(book.choose_prefixes(4).unwrap().last(), Some(&net("10.0.0.16/28")), "then the general pool");
         book.unreserve(net("10.0.0.128/26"), ReservationKind::Prefix);
         assert_eq!(book.available(), 251 - 5 * 16);
     }
@@ -390,10 +353,7 @@ mod tests {
         assert_eq!(book.choose(12).unwrap().len(), 12);
         assert_eq!(book.choose(1), Err(Refusal::Exhausted));
         assert_eq!(book.take("10.0.0.20".parse().unwrap()), Ok(()));
-        assert_eq!(
-            book.reserve(net("10.0.0.24/29"), ReservationKind::Prefix),
-            Err(Refusal::ReservationOverlap)
-        );
+        assert_eq!(book.reserve(net("10.0.0.24/29"), ReservationKind::Prefix), Err(Refusal::ReservationOverlap));
     }
 
     #[test]

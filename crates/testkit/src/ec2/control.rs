@@ -69,33 +69,19 @@ async fn load(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
 async fn state(State(shared): State<Arc<Shared>>) -> Response {
     let account = shared.inspect(|world| Account {
         seed: world.to_seed(),
-        available: world
-            .subnets
-            .values()
-            .map(|subnet| (subnet.id.clone(), subnet.book.available()))
-            .collect(),
+        available: world.subnets.values().map(|subnet| (subnet.id.clone(), subnet.book.available())).collect(),
     });
     json(StatusCode::OK, &account)
 }
 
 async fn faults(State(shared): State<Arc<Shared>>) -> Response {
-    let set: Vec<_> = shared
-        .faults()
-        .into_iter()
-        .map(|(id, fault)| SetFault { id, fault })
-        .collect();
+    let set: Vec<_> = shared.faults().into_iter().map(|(id, fault)| SetFault { id, fault }).collect();
     json(StatusCode::OK, &set)
 }
 
 async fn add_fault(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     match read::<Fault>(&body) {
-        Ok(fault) => json(
-            StatusCode::CREATED,
-            &SetFault {
-                id: shared.add_fault(fault.clone()),
-                fault,
-            },
-        ),
+        Ok(fault) => json(StatusCode::CREATED, &SetFault { id: shared.add_fault(fault.clone()), fault }),
         Err(problem) => refuse(&problem),
     }
 }

@@ -19,11 +19,7 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// A refusal of the request itself, status 400.
     pub(crate) fn client(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            code: Cow::Borrowed(code),
-            message: message.into(),
-        }
+        Self { status: 400, code: Cow::Borrowed(code), message: message.into() }
     }
 
     /// `InvalidParameterValue`.
@@ -33,10 +29,7 @@ impl ApiError {
 
     /// `MissingParameter`.
     pub(crate) fn missing(parameter: &str) -> Self {
-        Self::client(
-            "MissingParameter",
-            format!("The request must contain the parameter {parameter}"),
-        )
+        Self::client("MissingParameter", format!("The request must contain the parameter {parameter}"))
     }
 
     /// `Invalid….NotFound` for an id.

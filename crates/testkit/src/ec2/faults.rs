@@ -103,13 +103,7 @@ pub enum When {
 impl Fault {
     /// A fault of every action until it is cleared.
     pub const fn new(effect: Effect) -> Self {
-        Self {
-            action: None,
-            access_key: None,
-            effect,
-            when: When::UntilCleared,
-            skip: 0,
-        }
+        Self { action: None, access_key: None, effect, when: When::UntilCleared, skip: 0 }
     }
 
     /// Limits it to an action.
@@ -149,10 +143,7 @@ impl Fault {
 
     fn befalls(&self, request: &Request) -> bool {
         self.action.as_ref().is_none_or(|action| *action == request.action)
-            && self
-                .access_key
-                .as_ref()
-                .is_none_or(|key| Some(key) == request.access_key.as_ref())
+            && self.access_key.as_ref().is_none_or(|key| Some(key) == request.access_key.as_ref())
             && match self.effect {
                 Effect::ExpiredToken { page } => page > 1 && page_number(request) == page,
                 Effect::EmptyPage { page } => page_number(request) == page,
@@ -190,13 +181,7 @@ pub(crate) enum Instead {
 
 impl<F> Armed<F> {
     pub(crate) const fn new(id: u64, fault: Fault, frozen: Option<F>) -> Self {
-        Self {
-            id,
-            fault,
-            frozen,
-            seen: 0,
-            struck: 0,
-        }
+        Self { id, fault, frozen, seen: 0, struck: 0 }
     }
 
     fn strikes(&mut self, request: &Request) -> bool {
@@ -225,12 +210,7 @@ fn share(seed: u64, at: u32) -> f64 {
 
 /// What the faults that were set do to a request together: delays add up, of the rest the first of each kind counts.
 pub(crate) fn judge<F: Clone>(faults: &mut [Armed<F>], request: &Request, account: &str) -> Verdict<F> {
-    let mut verdict = Verdict {
-        delay: Duration::ZERO,
-        cut_after: None,
-        instead: None,
-        frozen: None,
-    };
+    let mut verdict = Verdict { delay: Duration::ZERO, cut_after: None, instead: None, frozen: None };
     for armed in faults {
         if !armed.strikes(request) {
             continue;
@@ -247,11 +227,7 @@ pub(crate) fn judge<F: Clone>(faults: &mut [Armed<F>], request: &Request, accoun
 
 fn instead(effect: &Effect, request: &Request, account: &str) -> Option<Instead> {
     let error = |status, code: &str, message: &str| {
-        Some(Instead::Error(ApiError {
-            status,
-            code: code.to_owned().into(),
-            message: message.to_owned(),
-        }))
+        Some(Instead::Error(ApiError { status, code: code.to_owned().into(), message: message.to_owned() }))
     };
     let action = &request.action;
     match effect {
@@ -264,24 +240,18 @@ fn instead(effect: &Effect, request: &Request, account: &str) -> Option<Instead>
             );
             error(403, "UnauthorizedOperation", &message)
         }
-        Effect::AuthFailure => error(
-            401,
-            "AuthFailure",
-            "AWS was not able to validate the provided access credentials",
-        ),
+        Effect::AuthFailure => {
+            error(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
+        }
         Effect::RequestExpired => error(400, "RequestExpired", "Request has expired."),
         Effect::InternalError => error(500, "InternalError", "An internal error has occurred"),
-        Effect::ServiceUnavailable => error(
-            503,
-            "ServiceUnavailable",
-            "Service is unable to handle request. Please try again shortly.",
-        ),
+        Effect::ServiceUnavailable => {
+            error(503, "ServiceUnavailable", "Service is unable to handle request. Please try again shortly.")
+        }
         Effect::Error { status, code, message } => error(*status, code, message),
-        Effect::ExpiredToken { .. } => error(
-            400,
-            "InvalidPaginationToken",
-            "The specified pagination token is not valid or is expired.",
-        ),
+        Effect::ExpiredToken { .. } => {
+            error(400, "InvalidPaginationToken", "The specified pagination token is not valid or is expired.")
+        }
         Effect::HtmlError => Some(Instead::Html),
         Effect::EmptyPage { .. } => Some(Instead::EmptyPage),
         Effect::Latency { .. } | Effect::CutReply { .. } | Effect::StaleReads => None,
@@ -291,11 +261,7 @@ fn instead(effect: &Effect, request: &Request, account: &str) -> Option<Instead>
 /// The answer to a caller who is too fast.
 pub(crate) fn limit_exceeded() -> ApiError {
     let message = "Request limit exceeded.".to_owned();
-    ApiError {
-        status: 503,
-        code: "RequestLimitExceeded".into(),
-        message,
-    }
+    ApiError { status: 503, code: "RequestLimitExceeded".into(), message }
 }
 
 #[cfg(test)]
@@ -324,11 +290,7 @@ mod tests {
 
     #[test]
     fn counts_only_the_requests_it_befalls() {
-        let fault = Fault::new(Effect::InternalError)
-            .on("DescribeVpcs")
-            .of("AKIA")
-            .after(1)
-            .times(2);
+        let fault = Fault::new(Effect::InternalError).on("DescribeVpcs").of("AKIA").after(1).times(2);
         let mut faults = arm(fault);
         for (action, key, want) in [
             ("DescribeSubnets", "AKIA", None),
@@ -346,9 +308,7 @@ mod tests {
     fn a_rate_is_kept_and_repeats() {
         let run = |seed| {
             let mut faults = arm(Fault::new(Effect::RequestLimitExceeded).at_rate(0.25, seed));
-            (0..4000)
-                .map(|_| code(&mut faults, &request("DescribeVpcs", "AKIA")).is_some())
-                .collect::<Vec<_>>()
+            (0..4000).map(|_| code(&mut faults, &request("DescribeVpcs", "AKIA")).is_some()).collect::<Vec<_>>()
         };
         let struck = run(7).into_iter().filter(|struck| *struck).count();
         assert!((900..1100).contains(&struck), "{struck}");
@@ -360,9 +320,7 @@ mod tests {
     fn denial_names_the_action_and_the_caller() {
         let mut faults = arm(Fault::new(Effect::UnauthorizedOperation));
         let verdict = judge(&mut faults, &request("DescribeSubnets", "AKIA"), "111122223333");
-        let Some(Instead::Error(error)) = verdict.instead else {
-            panic!("no error")
-        };
+        let Some(Instead::Error(error)) = verdict.instead else { panic!("no error") };
         assert_eq!(error.status, 403);
         assert!(error.message.contains("ec2:DescribeSubnets") && error.message.contains("AKIA"));
     }
@@ -371,15 +329,7 @@ mod tests {
     fn reads_as_json() {
         let text = r#"{"action":"DescribeSubnets","effect":{"cutReply":{"afterBytes":10}},"when":{"rate":{"probability":0.5}}}"#;
         let fault: Fault = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            fault,
-            Fault::new(Effect::CutReply { after_bytes: 10 })
-                .on("DescribeSubnets")
-                .at_rate(0.5, 0)
-        );
-        assert_eq!(
-            serde_json::from_str::<Fault>(&serde_json::to_string(&fault).unwrap()).unwrap(),
-            fault
-        );
+        assert_eq!(fault, Fault::new(Effect::CutReply { after_bytes: 10 }).on("DescribeSubnets").at_rate(0.5, 0));
+        assert_eq!(serde_json::from_str::<Fault>(&serde_json::to_string(&fault).unwrap()).unwrap(), fault);
     }
 }

@@ -46,10 +46,7 @@ impl Filters {
                     format!("The maximum number of filter values specified on a single call is {MOST_VALUES}");
                 return Err(ApiError::client("FilterLimitExceeded", message));
             }
-            Ok(Filter {
-                name,
-                patterns: values.into_iter().map(Pattern::new).collect(),
-            })
+            Ok(Filter { name, patterns: values.into_iter().map(Pattern::new).collect() })
         });
         filters.collect::<Result<_, _>>().map(Self)
     }
@@ -64,10 +61,7 @@ impl Filter {
     fn matches<T: Filterable>(&self, one: &T) -> bool {
         let any = |value: &str| self.patterns.iter().any(|pattern| pattern.matches(value));
         if let Some(key) = self.name.strip_prefix("tag:") {
-            return one
-                .tags()
-                .and_then(|tags| tags.get(key))
-                .is_some_and(|value| any(value));
+            return one.tags().and_then(|tags| tags.get(key)).is_some_and(|value| any(value));
         }
         if self.name == "tag-key" {
             return one.tags().is_some_and(|tags| tags.keys().any(|key| any(key)));
@@ -102,10 +96,8 @@ impl Pattern {
                 _ => Piece::Just(c),
             });
         }
-        let exact: Option<String> = pieces
-            .iter()
-            .map(|piece| if let Piece::Just(c) = piece { Some(*c) } else { None })
-            .collect();
+        let exact: Option<String> =
+            pieces.iter().map(|piece| if let Piece::Just(c) = piece { Some(*c) } else { None }).collect();
         exact.map_or(Self::Wild(pieces), Self::Exact)
     }
 
@@ -154,11 +146,7 @@ mod tests {
         const FILTERS: &'static [&'static str] = &["colour", "absent"];
 
         fn values(&self, filter: &str) -> Vec<Cow<'_, str>> {
-            if filter == "colour" {
-                vec!["red".into(), "green".into()]
-            } else {
-                Vec::new()
-            }
+            if filter == "colour" { vec!["red".into(), "green".into()] } else { Vec::new() }
         }
 
         fn tags(&self) -> Option<&Tags> {
@@ -173,15 +161,9 @@ mod tests {
 
     #[test]
     fn filters_are_joined_by_and_and_values_by_or() {
-        assert!(passes(
-            "Filter.1.Name=colour&Filter.1.Value.1=blue&Filter.1.Value.2=green"
-        ));
-        assert!(!passes(
-            "Filter.1.Name=colour&Filter.1.Value.1=red&Filter.2.Name=absent&Filter.2.Value.1=*"
-        ));
-        assert!(passes(
-            "Filter.1.Name=tag:env&Filter.1.Value.1=prod-?&Filter.2.Name=tag-key&Filter.2.Value.1=e*v"
-        ));
+        assert!(passes("Filter.1.Name=colour&Filter.1.Value.1=blue&Filter.1.Value.2=green"));
+        assert!(!passes("Filter.1.Name=colour&Filter.1.Value.1=red&Filter.2.Name=absent&Filter.2.Value.1=*"));
+        assert!(passes("Filter.1.Name=tag:env&Filter.1.Value.1=prod-?&Filter.2.Name=tag-key&Filter.2.Value.1=e*v"));
         assert!(!passes("Filter.1.Name=tag:other&Filter.1.Value.1=*"));
     }
 
@@ -203,20 +185,9 @@ mod tests {
 
     #[test]
     fn refuses_unknown_names_and_too_many_values() {
-        let code = |body: &str| {
-            Filters::parse::<Thing>(&Params::parse(body))
-                .unwrap_err()
-                .code
-                .into_owned()
-        };
-        assert_eq!(
-            code("Filter.1.Name=nonsense&Filter.1.Value.1=x"),
-            "InvalidParameterValue"
-        );
-        let many = (1..=201)
-            .map(|n| format!("&Filter.1.Value.{n}=x"))
-            .collect::<Vec<_>>()
-            .concat();
+        let code = |body: &str| Filters::parse::<Thing>(&Params::parse(body)).unwrap_err().code.into_owned();
+        assert_eq!(code("Filter.1.Name=nonsense&Filter.1.Value.1=x"), "InvalidParameterValue");
+        let many = (1..=201).map(|n| format!("&Filter.1.Value.{n}=x")).collect::<Vec<_>>().concat();
         assert_eq!(code(&format!("Filter.1.Name=colour{many}")), "FilterLimitExceeded");
     }
 }

@@ -17,9 +17,7 @@ pub(crate) const fn mix(number: u64) -> u64 {
 
 /// FNV-1a of a text, the same on every machine.
 pub(crate) fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A source of ids in EC2's form.
@@ -74,10 +72,7 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!((one.len(), &one[..5]), (21, "eni-0"));
         assert_eq!(mac(&one).len(), 17);
-        assert_eq!(
-            request_id(7).split('-').map(str::len).collect::<Vec<_>>(),
-            [8, 4, 4, 4, 12]
-        );
+        assert_eq!(request_id(7).split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
         assert_eq!(EPOCH.to_string(), "2026-01-01T00:00:00Z");
     }
 }

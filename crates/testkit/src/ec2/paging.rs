@@ -60,23 +60,11 @@ impl Cursor {
         let question = digest(&question(request));
         let limit = asked.or(rules.default).map(|limit| limit as usize);
         match params.get("NextToken") {
-            None => Ok(Self {
-                limit,
-                after: None,
-                question,
-                page: 1,
-            }),
-            Some("") => Err(ApiError::value(
-                "Value () for parameter NextToken is invalid. Token is empty.",
-            )),
+            None => Ok(Self { limit, after: None, question, page: 1 }),
+            Some("") => Err(ApiError::value("Value () for parameter NextToken is invalid. Token is empty.")),
             Some(token) => {
                 let (page, after) = read_token(token, question).ok_or_else(|| bad_token(token))?;
-                Ok(Self {
-                    limit,
-                    after: Some(after),
-                    question,
-                    page,
-                })
+                Ok(Self { limit, after: Some(after), question, page })
             }
         }
     }
@@ -87,24 +75,13 @@ impl Cursor {
         K: Borrow<str> + Ord,
     {
         let from = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = all
-            .range::<str, _>((from, Bound::Unbounded))
-            .filter(|(_, one)| matches(one));
+        let mut rest = all.range::<str, _>((from, Bound::Unbounded)).filter(|(_, one)| matches(one));
         let Some(limit) = self.limit else {
-            return Page {
-                items: rest.map(|(_, one)| one).collect(),
-                next: None,
-            };
+            return Page { items: rest.map(|(_, one)| one).collect(), next: None };
         };
         let found: Vec<_> = rest.by_ref().take(limit).collect();
-        let next = rest
-            .next()
-            .and_then(|_| found.last())
-            .map(|(id, _)| self.token((*id).borrow()));
-        Page {
-            items: found.into_iter().map(|(_, one)| one).collect(),
-            next,
-        }
+        let next = rest.next().and_then(|_| found.last()).map(|(id, _)| self.token((*id).borrow()));
+        Page { items: found.into_iter().map(|(_, one)| one).collect(), next }
     }
 
     /// The token that asks for this very page again, for replies that are empty though there is more.
@@ -115,22 +92,17 @@ impl Cursor {
     fn token(&self, after: &str) -> String {
         let clear = format!("{:016x}/{}/{after}", self.question, self.page + 1);
         let sealed = format!("{:016x}/{clear}", digest(&clear));
-        sealed
-            .bytes()
-            .fold(String::with_capacity(sealed.len() * 2), |mut out, byte| {
-                let _ = write!(out, "{byte:02x}");
-                out
-            })
+        sealed.bytes().fold(String::with_capacity(sealed.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
     }
 }
 
 /// Which page a request asks for, from 1; a token that cannot be read counts as the first.
 pub(crate) fn page_number(request: &Request) -> u32 {
     let question = digest(&question(request));
-    let token = request
-        .params
-        .get("NextToken")
-        .and_then(|token| read_token(token, question));
+    let token = request.params.get("NextToken").and_then(|token| read_token(token, question));
     token.map_or(1, |(page, _)| page)
 }
 
@@ -140,27 +112,19 @@ fn question(request: &Request) -> String {
 
 fn read_token(token: &str, question: u64) -> Option<(u32, String)> {
     let pairs = token.as_bytes().chunks(2);
-    let bytes: Option<Vec<u8>> = pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
+    let bytes: Option<Vec<u8>> =
+        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
     let sealed = String::from_utf8(bytes?).ok()?;
     let (seal, clear) = sealed.split_once('/')?;
     let (asked, rest) = clear.split_once('/')?;
     let (page, after) = rest.split_once('/')?;
     let untouched = seal == format!("{:016x}", digest(clear)) && asked == format!("{question:016x}");
-    if untouched {
-        Some((page.parse().ok()?, after.to_owned()))
-    } else {
-        None
-    }
+    if untouched { Some((page.parse().ok()?, after.to_owned())) } else { None }
 }
 
 fn bad_token(token: &str) -> ApiError {
     let shown: String = token.chars().take(40).collect();
-    ApiError::client(
-        "InvalidNextToken",
-        format!("The token '{shown}' is invalid for this request"),
-    )
+    ApiError::client("InvalidNextToken", format!("The token '{shown}' is invalid for this request"))
 }
 
 #[cfg(test)]
@@ -168,11 +132,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RULES: PageRules = PageRules {
-        range: (5, 1000),
-        default: None,
-        ids: Some("SubnetId"),
-    };
+    const RULES: PageRules = PageRules { range: (5, 1000), default: None, ids: Some("SubnetId") };
 
     fn request(body: &str) -> Request {
         Request::parse("", &format!("Action=DescribeSubnets&{body}"), None).unwrap()
@@ -212,14 +172,8 @@ mod tests {
     fn without_max_results_everything_is_one_page() {
         let page = Cursor::parse(&request(""), RULES).unwrap();
         assert_eq!(page.page_of(&numbers(3000), |_| true).items.len(), 3000);
-        let rules = PageRules {
-            default: Some(100),
-            ..RULES
-        };
-        let page = Cursor::parse(&request(""), rules)
-            .unwrap()
-            .page_of(&numbers(101), |_| true)
-            .next;
+        let rules = PageRules { default: Some(100), ..RULES };
+        let page = Cursor::parse(&request(""), rules).unwrap().page_of(&numbers(101), |_| true).next;
         assert!(page.is_some());
     }
 
@@ -236,25 +190,13 @@ mod tests {
     #[test]
     fn a_token_belongs_to_its_question() {
         let all = numbers(20);
-        let cursor = Cursor::parse(
-            &request("MaxResults=5&Filter.1.Name=state&Filter.1.Value.1=available"),
-            RULES,
-        )
-        .unwrap();
+        let cursor =
+            Cursor::parse(&request("MaxResults=5&Filter.1.Name=state&Filter.1.Value.1=available"), RULES).unwrap();
         let token = cursor.page_of(&all, |_| true).next.unwrap();
         let other = request(&format!("MaxResults=5&NextToken={token}"));
         assert_eq!(Cursor::parse(&other, RULES).unwrap_err().code, "InvalidNextToken");
-        let larger = request(&format!(
-            "MaxResults=7&Filter.1.Name=state&Filter.1.Value.1=available&NextToken={token}"
-        ));
-        assert_eq!(
-            Cursor::parse(&larger, RULES)
-                .unwrap()
-                .page_of(&all, |_| true)
-                .items
-                .len(),
-            7
-        );
+        let larger = request(&format!("MaxResults=7&Filter.1.Name=state&Filter.1.Value.1=available&NextToken={token}"));
+        assert_eq!(Cursor::parse(&larger, RULES).unwrap().page_of(&all, |_| true).items.len(), 7);
     }
 
     #[test]

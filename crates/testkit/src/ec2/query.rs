@@ -32,9 +32,7 @@ impl Params {
 
     /// The value of a parameter that the action cannot do without.
     pub(crate) fn need(&self, name: &str) -> Result<&str, ApiError> {
-        self.get(name)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| ApiError::missing(name))
+        self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| ApiError::missing(name))
     }
 
     /// A parameter as a number, an address or a block.
@@ -49,10 +47,8 @@ impl Params {
 
     /// The values of a list, in the order of their numbers.
     pub(crate) fn list(&self, name: &str) -> Vec<&str> {
-        let mut values: Vec<(u32, &str)> = self
-            .under(name)
-            .filter_map(|(rest, value)| rest.parse().ok().map(|number| (number, value)))
-            .collect();
+        let mut values: Vec<(u32, &str)> =
+            self.under(name).filter_map(|(rest, value)| rest.parse().ok().map(|number| (number, value))).collect();
         values.sort_unstable_by_key(|(number, _)| *number);
         values.into_iter().map(|(_, value)| value).collect()
     }
@@ -69,11 +65,7 @@ impl Params {
             if let Some((number, field)) = rest.split_once('.')
                 && let Ok(number) = number.parse()
             {
-                found
-                    .entry(number)
-                    .or_default()
-                    .0
-                    .insert(field.to_owned(), value.to_owned());
+                found.entry(number).or_default().0.insert(field.to_owned(), value.to_owned());
             }
         }
         found.into_values().collect()
@@ -82,27 +74,20 @@ impl Params {
     /// The tags that a creating request asks for on resources of a type.
     pub(crate) fn tag_specification(&self, resource: &str) -> Tags {
         let specifications = self.structs("TagSpecification").into_iter();
-        specifications
-            .filter(|one| one.get("ResourceType") == Some(resource))
-            .flat_map(|one| one.tag_list())
-            .collect()
+        specifications.filter(|one| one.get("ResourceType") == Some(resource)).flat_map(|one| one.tag_list()).collect()
     }
 
     /// `Tag.N.Key` and `Tag.N.Value`.
     pub(crate) fn tag_list(&self) -> Tags {
         let text = |tag: &Self, name| tag.get(name).unwrap_or_default().to_owned();
-        self.structs("Tag")
-            .iter()
-            .map(|tag| (text(tag, "Key"), text(tag, "Value")))
-            .collect()
+        self.structs("Tag").iter().map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
     }
 
     /// A text that is equal for requests that ask for the same, whatever page they are at.
     pub(crate) fn fingerprint(&self) -> String {
         const PAGING: [&str; 3] = ["NextToken", "MaxResults", "ClientToken"];
         let told = self.0.iter().filter(|(key, _)| !PAGING.contains(&key.as_str()));
-        told.flat_map(|(key, value)| [key.as_str(), "=", value.as_str(), "\n"])
-            .collect()
+        told.flat_map(|(key, value)| [key.as_str(), "=", value.as_str(), "\n"]).collect()
     }
 
     /// Whether the request asks for something less than everything: by filter, page or id.
@@ -124,9 +109,7 @@ impl Params {
 }
 
 fn read<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
-    value
-        .parse()
-        .map_err(|_| ApiError::value(format!("Value ({value}) for parameter {name} is invalid.")))
+    value.parse().map_err(|_| ApiError::value(format!("Value ({value}) for parameter {name} is invalid.")))
 }
 
 /// A request as far as the protocol goes.
@@ -151,24 +134,12 @@ impl Request {
         let action = action.ok_or_else(|| ApiError::client("MissingAction", "The request is missing an action"))?;
         // Signed either in the header or, when presigned, in the query.
         let presigned = params.get("X-Amz-Credential");
-        let scope = authorization
-            .and_then(|header| header.split_once("Credential="))
-            .map(|(_, rest)| rest)
-            .or(presigned);
-        let mut parts = scope
-            .unwrap_or_default()
-            .split([',', ' '])
-            .next()
-            .unwrap_or_default()
-            .split('/');
+        let scope =
+            authorization.and_then(|header| header.split_once("Credential=")).map(|(_, rest)| rest).or(presigned);
+        let mut parts = scope.unwrap_or_default().split([',', ' ']).next().unwrap_or_default().split('/');
         let access_key = parts.next().filter(|key| !key.is_empty()).map(str::to_owned);
         let region = parts.nth(1).map(str::to_owned);
-        Ok(Self {
-            action,
-            params,
-            access_key,
-            region,
-        })
+        Ok(Self { action, params, access_key, region })
     }
 }
 
@@ -177,11 +148,7 @@ fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = |i: usize| {
-            bytes
-                .get(i)
-                .and_then(|byte| u8::try_from(char::from(*byte).to_digit(16)?).ok())
-        };
+        let hex = |i: usize| bytes.get(i).and_then(|byte| u8::try_from(char::from(*byte).to_digit(16)?).ok());
         match (bytes[at], hex(at + 1), hex(at + 2)) {
             (b'%', Some(high), Some(low)) => {
                 out.push(high * 16 + low);
@@ -206,10 +173,7 @@ mod tests {
         let params = Params::parse("Filter.2.Name=b&Filter.1.Name=a&Filter.1.Value.2=y&Filter.1.Value.1=x%2B+%41");
         let filters = params.structs("Filter");
         assert_eq!(filters.len(), 2);
-        assert_eq!(
-            (filters[0].get("Name"), filters[0].list("Value")),
-            (Some("a"), vec!["x+ A", "y"])
-        );
+        assert_eq!((filters[0].get("Name"), filters[0].list("Value")), (Some("a"), vec!["x+ A", "y"]));
     }
 
     #[test]
@@ -218,10 +182,7 @@ mod tests {
             "TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=no&TagSpecification.1.Tag.1.Value=x\
              &TagSpecification.2.ResourceType=network-interface&TagSpecification.2.Tag.1.Key=k&TagSpecification.2.Tag.1.Value=v",
         );
-        assert_eq!(
-            params.tag_specification("network-interface"),
-            Tags::from([("k".to_owned(), "v".to_owned())])
-        );
+        assert_eq!(params.tag_specification("network-interface"), Tags::from([("k".to_owned(), "v".to_owned())]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use tokio::sync::oneshot;
 
 use super::actions;
@@ -55,12 +55,7 @@ impl Simulator {
         let thread = std::thread::Builder::new()
             .name("ec2-simulator".to_owned())
             .spawn(move || runtime.block_on(serve(listener, state, stopped)))?;
-        Ok(Self {
-            shared,
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { shared, address, stop: Some(stop), thread: Some(thread) })
     }
 
     /// What to set `AWS_ENDPOINT_URL` to.
@@ -139,10 +134,7 @@ impl Faults {
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
-    let router = control::routes()
-        .fallback(query)
-        .layer(DefaultBodyLimit::disable())
-        .with_state(shared);
+    let router = control::routes().fallback(query).layer(DefaultBodyLimit::disable()).with_state(shared);
     let serving = async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         axum::serve(listener, router).await
@@ -179,7 +171,10 @@ fn to_body(answer: Answer) -> Body {
     };
     let mut bytes = answer.body.into_bytes();
     bytes.truncate(after);
-    // An error in the stream makes the server close the connection before the body's end.
-    let parts = [Ok(Bytes::from(bytes)), Err(io::Error::other("cut off on demand"))];
-    Body::from_stream(stream::iter(parts))
+    // An error in the stream closes the connection before the body's end; yielding lets what comes before it be sent.
+    let cut = async {
+        tokio::task::yield_now().await;
+        Err(io::Error::other("cut off on demand"))
+    };
+    Body::from_stream(stream::iter([Ok(Bytes::from(bytes))]).chain(stream::once(cut)))
 }

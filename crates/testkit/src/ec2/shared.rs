@@ -27,10 +27,7 @@ pub(crate) struct Regions {
 
 impl Regions {
     fn new(world: World) -> Self {
-        Self {
-            home: world.region.clone(),
-            worlds: BTreeMap::from([(world.region.clone(), world)]),
-        }
+        Self { home: world.region.clone(), worlds: BTreeMap::from([(world.region.clone(), world)]) }
     }
 
     /// The account in a region; without one, where it was loaded. None where it has nothing.
@@ -40,9 +37,7 @@ impl Regions {
 
     fn find_or_add(&mut self, region: Option<&str>, account: &str) -> &mut World {
         let region = region.unwrap_or(&self.home).to_owned();
-        self.worlds
-            .entry(region)
-            .or_insert_with_key(|region| World::empty(account, region))
+        self.worlds.entry(region).or_insert_with_key(|region| World::empty(account, region))
     }
 }
 
@@ -120,10 +115,7 @@ impl Shared {
     }
 
     pub(crate) fn faults(&self) -> Vec<(u64, Fault)> {
-        lock(&self.faults)
-            .iter()
-            .map(|armed| (armed.id, armed.fault.clone()))
-            .collect()
+        lock(&self.faults).iter().map(|armed| (armed.id, armed.fault.clone())).collect()
     }
 
     /// Switches throttling on or off, with full buckets.
@@ -156,27 +148,12 @@ impl Shared {
             Some(Ok(body)) => (200, "text/xml;charset=UTF-8", body, None),
             Some(Err(error)) => {
                 let body = actions::error_reply(&error, &request_id);
-                (
-                    error.status,
-                    "text/xml;charset=UTF-8",
-                    body,
-                    Some(error.code.into_owned()),
-                )
+                (error.status, "text/xml;charset=UTF-8", body, Some(error.code.into_owned()))
             }
         };
-        let outcome = Outcome {
-            status,
-            error,
-            bytes: body.len(),
-        };
+        let outcome = Outcome { status, error, bytes: body.len() };
         lock(&self.log).record(request, now, outcome);
-        Answer {
-            status,
-            content_type,
-            body,
-            delay: verdict.delay,
-            cut_after: verdict.cut_after,
-        }
+        Answer { status, content_type, body, delay: verdict.delay, cut_after: verdict.cut_after }
     }
 
     fn admits(&self, request: &Request) -> bool {

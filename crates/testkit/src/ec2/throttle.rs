@@ -55,10 +55,7 @@ impl Buckets {
         let wide = WIDE.contains(&request.action.as_str()) && !request.params.narrowed();
         let class = class_of(&request.action, wide);
         let key = (request.action.clone(), wide);
-        let bucket = self.0.entry(key).or_insert(Bucket {
-            tokens: class.capacity,
-            at: now,
-        });
+        let bucket = self.0.entry(key).or_insert(Bucket { tokens: class.capacity, at: now });
         let elapsed = now.duration_since(bucket.at).as_secs_f64().max(0.0);
         bucket.tokens = (bucket.tokens + elapsed * class.refill).min(class.capacity);
         bucket.at = now;
@@ -79,12 +76,7 @@ fn class_of(action: &str, wide: bool) -> Class {
         | "ModifyNetworkInterfaceAttribute" => INTERFACE_WRITES,
         "CreateTags" | "DeleteTags" => TAG_WRITES,
         "CreateSubnetCidrReservation" => RESERVATION_WRITES,
-        _ if ["Describe", "Get", "List", "Search"]
-            .iter()
-            .any(|verb| action.starts_with(verb)) =>
-        {
-            READS
-        }
+        _ if ["Describe", "Get", "List", "Search"].iter().any(|verb| action.starts_with(verb)) => READS,
         _ => WRITES,
     }
 }
@@ -101,9 +93,7 @@ mod tests {
     }
 
     fn admitted(buckets: &mut Buckets, body: &str, clock: &Clock, tries: u32) -> usize {
-        (0..tries)
-            .filter(|_| buckets.admit(&request(body), clock.now()))
-            .count()
+        (0..tries).filter(|_| buckets.admit(&request(body), clock.now())).count()
     }
 
     #[test]
@@ -113,10 +103,7 @@ mod tests {
             ("Action=DescribeSubnets", 100),
             ("Action=DescribeVpcs", 100),
             ("Action=DescribeNetworkInterfaces&MaxResults=1000", 100),
-            (
-                "Action=DescribeNetworkInterfaces&Filter.1.Name=vpc-id&Filter.1.Value.1=vpc-1",
-                100,
-            ),
+            ("Action=DescribeNetworkInterfaces&Filter.1.Name=vpc-id&Filter.1.Value.1=vpc-1", 100),
             ("Action=DescribeInstances&InstanceId.1=i-1", 100),
             ("Action=DescribeInstances", 50),
             ("Action=CreateNetworkInterface", 100),

@@ -8,14 +8,8 @@ use std::sync::LazyLock;
 
 static TABLE: &str = include_str!("../../data/instance-types.csv");
 
-static TYPES: LazyLock<BTreeMap<&'static str, InstanceType>> = LazyLock::new(|| {
-    TABLE
-        .lines()
-        .skip(1)
-        .filter_map(InstanceType::parse)
-        .map(|one| (one.name, one))
-        .collect()
-});
+static TYPES: LazyLock<BTreeMap<&'static str, InstanceType>> =
+    LazyLock::new(|| TABLE.lines().skip(1).filter_map(InstanceType::parse).map(|one| (one.name, one)).collect());
 
 /// What `DescribeInstanceTypes` says about one type, and how many branches its trunk carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,11 +85,7 @@ mod tests {
     #[test]
     fn every_line_of_the_table_is_read() {
         assert_eq!(InstanceType::all().len(), TABLE.lines().count() - 1);
-        assert!(
-            InstanceType::all()
-                .values()
-                .all(|one| !one.cards.is_empty() && one.ipv4_per_interface > 0)
-        );
+        assert!(InstanceType::all().values().all(|one| !one.cards.is_empty() && one.ipv4_per_interface > 0));
     }
 
     #[test]

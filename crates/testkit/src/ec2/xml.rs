@@ -13,9 +13,7 @@ pub(crate) struct Xml {
 impl Xml {
     /// A document with its declaration.
     pub(crate) fn document() -> Self {
-        Self {
-            out: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"),
-        }
+        Self { out: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n") }
     }
 
     /// The finished text.

@@ -24,11 +24,9 @@ struct View<'a> {
 
 impl View<'_> {
     fn primary(&self) -> Option<&Interface> {
-        self.world.attached_to(&self.instance.id).find(|one| {
-            one.attachment
-                .as_ref()
-                .is_some_and(|place| (place.card_index, place.device_index) == (0, 0))
-        })
+        self.world
+            .attached_to(&self.instance.id)
+            .find(|one| one.attachment.as_ref().is_some_and(|place| (place.card_index, place.device_index) == (0, 0)))
     }
 }
 

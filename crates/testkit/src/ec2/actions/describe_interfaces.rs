@@ -13,11 +13,7 @@ use super::super::xml::Xml;
 use super::{is_named, named, next_token, pages, private_dns, time};
 
 pub(super) const PAGES: PageRules = pages("NetworkInterfaceId");
-pub(super) const TRUNK_PAGES: PageRules = PageRules {
-    range: (5, 255),
-    default: None,
-    ids: Some("AssociationId"),
-};
+pub(super) const TRUNK_PAGES: PageRules = PageRules { range: (5, 255), default: None, ids: Some("AssociationId") };
 
 impl Filterable for Interface {
     const FILTERS: &'static [&'static str] = &[
@@ -52,12 +48,7 @@ impl Filterable for Interface {
 
     fn values(&self, filter: &str) -> Vec<Cow<'_, str>> {
         if let Some(field) = filter.strip_prefix("attachment.") {
-            return self
-                .attachment
-                .as_ref()
-                .and_then(|one| attachment_value(one, field))
-                .into_iter()
-                .collect();
+            return self.attachment.as_ref().and_then(|one| attachment_value(one, field)).into_iter().collect();
         }
         let one: Cow<'_, str> = match filter {
             "addresses.private-ip-address" | "private-ip-address" => {
@@ -65,30 +56,16 @@ impl Filterable for Interface {
             }
             "addresses.primary" => {
                 let secondary = self.secondary.first().map(|_| "false".into());
-                return self
-                    .primary
-                    .map(|_| "true".into())
-                    .into_iter()
-                    .chain(secondary)
-                    .collect();
+                return self.primary.map(|_| "true".into()).into_iter().chain(secondary).collect();
             }
             "private-dns-name" => {
                 let region = self.zone.trim_end_matches(|c: char| c.is_ascii_lowercase());
-                return self
-                    .primary
-                    .map(|address| private_dns(region, address).into())
-                    .into_iter()
-                    .collect();
+                return self.primary.map(|address| private_dns(region, address).into()).into_iter().collect();
             }
             "group-id" | "group-name" => return self.groups.iter().map(|group| group.as_str().into()).collect(),
             "requester-id" => return self.requester_id.as_deref().map(Into::into).into_iter().collect(),
             "operator.principal" => {
-                return self
-                    .operator
-                    .as_ref()
-                    .map(|one| one.principal.as_str().into())
-                    .into_iter()
-                    .collect();
+                return self.operator.as_ref().map(|one| one.principal.as_str().into()).into_iter().collect();
             }
             "availability-zone" => self.zone.as_str().into(),
             "description" => self.description.as_str().into(),
@@ -230,11 +207,7 @@ impl Filterable for Association {
     const FILTERS: &'static [&'static str] = &["gre-key", "interface-protocol"];
 
     fn values(&self, filter: &str) -> Vec<Cow<'_, str>> {
-        if filter == "interface-protocol" {
-            vec!["VLAN".into()]
-        } else {
-            Vec::new()
-        }
+        if filter == "interface-protocol" { vec!["VLAN".into()] } else { Vec::new() }
     }
 
     fn tags(&self) -> Option<&Tags> {
@@ -251,10 +224,7 @@ pub(super) fn trunk_associations(world: &World, request: &Request) -> Result<Xml
         listed(branch).is_some_and(|place| is_named(ids.as_ref(), &place.association))
             && filters.match_all(&Association)
     });
-    let places = page
-        .items
-        .iter()
-        .filter_map(|branch| listed(branch).map(|place| (branch.as_str(), place)));
+    let places = page.items.iter().filter_map(|branch| listed(branch).map(|place| (branch.as_str(), place)));
     let mut xml = Xml::default();
     xml.list("interfaceAssociationSet", places, |xml, (branch, place)| {
         write_association(xml, branch, place);

@@ -14,11 +14,7 @@ use super::{is_named, named, next_token, pages};
 
 pub(super) const VPC_PAGES: PageRules = pages("VpcId");
 pub(super) const SUBNET_PAGES: PageRules = pages("SubnetId");
-pub(super) const RESERVATION_PAGES: PageRules = PageRules {
-    range: (5, 1000),
-    default: None,
-    ids: None,
-};
+pub(super) const RESERVATION_PAGES: PageRules = PageRules { range: (5, 1000), default: None, ids: None };
 
 impl Filterable for Vpc {
     const FILTERS: &'static [&'static str] = &[
@@ -61,9 +57,7 @@ pub(super) fn vpcs(world: &World, request: &Request) -> Result<Xml, ApiError> {
     let cursor = Cursor::parse(request, VPC_PAGES)?;
     let filters = Filters::parse::<Vpc>(&request.params)?;
     let ids = named(&request.params, "VpcId", |id| world.vpc(id))?;
-    let page = cursor.page_of(&world.vpcs, |vpc| {
-        is_named(ids.as_ref(), &vpc.id) && filters.match_all(vpc)
-    });
+    let page = cursor.page_of(&world.vpcs, |vpc| is_named(ids.as_ref(), &vpc.id) && filters.match_all(vpc));
     let mut xml = Xml::default();
     xml.list("vpcSet", page.items, |xml, vpc| write_vpc(xml, world, vpc));
     next_token(&mut xml, page.next.as_ref());
@@ -135,9 +129,7 @@ pub(super) fn subnets(world: &World, request: &Request) -> Result<Xml, ApiError>
     let cursor = Cursor::parse(request, SUBNET_PAGES)?;
     let filters = Filters::parse::<Subnet>(&request.params)?;
     let ids = named(&request.params, "SubnetId", |id| world.subnet(id))?;
-    let page = cursor.page_of(&world.subnets, |one| {
-        is_named(ids.as_ref(), &one.id) && filters.match_all(one)
-    });
+    let page = cursor.page_of(&world.subnets, |one| is_named(ids.as_ref(), &one.id) && filters.match_all(one));
     let mut xml = Xml::default();
     xml.list("subnetSet", page.items, write_subnet);
     next_token(&mut xml, page.next.as_ref());
@@ -166,11 +158,7 @@ impl Filterable for Reservation {
     const FILTERS: &'static [&'static str] = &["reservationType", "subnet-id"];
 
     fn values(&self, filter: &str) -> Vec<Cow<'_, str>> {
-        vec![if filter == "subnet-id" {
-            self.subnet.as_str().into()
-        } else {
-            self.kind.as_str().into()
-        }]
+        vec![if filter == "subnet-id" { self.subnet.as_str().into() } else { self.kind.as_str().into() }]
     }
 
     fn tags(&self) -> Option<&Tags> {
@@ -182,9 +170,7 @@ pub(super) fn reservations(world: &World, request: &Request) -> Result<Xml, ApiE
     let cursor = Cursor::parse(request, RESERVATION_PAGES)?;
     let filters = Filters::parse::<Reservation>(&request.params)?;
     let subnet = &world.subnet(request.params.need("SubnetId")?)?.id;
-    let page = cursor.page_of(&world.reservations, |one| {
-        one.subnet == *subnet && filters.match_all(one)
-    });
+    let page = cursor.page_of(&world.reservations, |one| one.subnet == *subnet && filters.match_all(one));
     let mut xml = Xml::default();
     xml.list("subnetIpv4CidrReservationSet", page.items, |xml, one| {
         write_reservation(xml, world, one);
@@ -212,15 +198,8 @@ struct Zone<'a> {
 }
 
 impl Filterable for Zone<'_> {
-    const FILTERS: &'static [&'static str] = &[
-        "group-name",
-        "opt-in-status",
-        "region-name",
-        "state",
-        "zone-id",
-        "zone-name",
-        "zone-type",
-    ];
+    const FILTERS: &'static [&'static str] =
+        &["group-name", "opt-in-status", "region-name", "state", "zone-id", "zone-name", "zone-type"];
 
     fn values(&self, filter: &str) -> Vec<Cow<'_, str>> {
         vec![match filter {
@@ -242,24 +221,12 @@ pub(super) fn zones(world: &World, request: &Request) -> Result<Xml, ApiError> {
     let zones = world.all_zones();
     let filters = Filters::parse::<Zone<'_>>(&request.params)?;
     let unknown = |what: &str| ApiError::value(format!("Invalid availability zone: [{what}]"));
-    let find = |id: &str| {
-        zones
-            .iter()
-            .find(|(name, zone)| *name == id || *zone == id)
-            .ok_or_else(|| unknown(id))
-    };
+    let find = |id: &str| zones.iter().find(|(name, zone)| *name == id || *zone == id).ok_or_else(|| unknown(id));
     let names = named(&request.params, "ZoneName", find)?;
     let ids = named(&request.params, "ZoneId", find)?;
-    let shown = zones
-        .iter()
-        .map(|(name, id)| Zone {
-            region: &world.region,
-            name,
-            id,
-        })
-        .filter(|zone| {
-            is_named(names.as_ref(), zone.name) && is_named(ids.as_ref(), zone.id) && filters.match_all(zone)
-        });
+    let shown = zones.iter().map(|(name, id)| Zone { region: &world.region, name, id }).filter(|zone| {
+        is_named(names.as_ref(), zone.name) && is_named(ids.as_ref(), zone.id) && filters.match_all(zone)
+    });
     let mut xml = Xml::default();
     xml.list("availabilityZoneInfo", shown, |xml, zone| {
         xml.text("zoneName", zone.name);

@@ -15,11 +15,7 @@ use super::{is_named, named, next_token};
 /// Types that one call may name, and that one page holds when the request does not say.
 const MOST: u32 = 100;
 
-pub(super) const PAGES: PageRules = PageRules {
-    range: (5, MOST),
-    default: Some(MOST),
-    ids: None,
-};
+pub(super) const PAGES: PageRules = PageRules { range: (5, MOST), default: Some(MOST), ids: None };
 
 impl Filterable for InstanceType {
     const FILTERS: &'static [&'static str] = &[
@@ -65,17 +61,13 @@ pub(super) fn types(_world: &World, request: &Request) -> Result<Xml, ApiError> 
     let cursor = Cursor::parse(request, PAGES)?;
     let filters = Filters::parse::<InstanceType>(&request.params)?;
     if request.params.list("InstanceType").len() > MOST as usize {
-        return Err(ApiError::value(format!(
-            "At most {MOST} instance types may be named in one call"
-        )));
+        return Err(ApiError::value(format!("At most {MOST} instance types may be named in one call")));
     }
     let names = named(&request.params, "InstanceType", |name| {
         let message = format!("The following supplied instance types do not exist: [{name}]");
         InstanceType::find(name).ok_or_else(|| ApiError::client("InvalidInstanceType", message))
     })?;
-    let page = cursor.page_of(InstanceType::all(), |one| {
-        is_named(names.as_ref(), one.name) && filters.match_all(one)
-    });
+    let page = cursor.page_of(InstanceType::all(), |one| is_named(names.as_ref(), one.name) && filters.match_all(one));
     let mut xml = Xml::default();
     xml.list("instanceTypeSet", page.items, write_type);
     next_token(&mut xml, page.next.as_ref());
@@ -100,14 +92,10 @@ fn write_network(xml: &mut Xml, facts: &InstanceType) {
     xml.value("maximumNetworkInterfaces", facts.interfaces());
     xml.value("maximumNetworkCards", facts.cards.len());
     xml.value("defaultNetworkCardIndex", 0);
-    xml.list(
-        "networkCards",
-        facts.cards.iter().enumerate(),
-        |xml, (index, interfaces)| {
-            xml.value("networkCardIndex", index);
-            xml.value("maximumNetworkInterfaces", interfaces);
-        },
-    );
+    xml.list("networkCards", facts.cards.iter().enumerate(), |xml, (index, interfaces)| {
+        xml.value("networkCardIndex", index);
+        xml.value("maximumNetworkInterfaces", interfaces);
+    });
     xml.value("ipv4AddressesPerInterface", facts.ipv4_per_interface);
     xml.value("ipv6AddressesPerInterface", facts.ipv6_per_interface);
     xml.value("ipv6Supported", facts.ipv6_per_interface > 0);

@@ -77,11 +77,7 @@ pub(crate) fn refuse_dry_run(params: &Params) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = "Request would have succeeded, but DryRun flag is set.".to_owned();
-    Err(ApiError {
-        status: 412,
-        code: "DryRunOperation".into(),
-        message,
-    })
+    Err(ApiError { status: 412, code: "DryRunOperation".into(), message })
 }
 
 /// A reply with its root element.
@@ -128,11 +124,7 @@ pub(crate) fn empty_page(request: &Request) -> Result<Option<Xml>, ApiError> {
 }
 
 const fn pages(ids: &'static str) -> PageRules {
-    PageRules {
-        range: (5, 1000),
-        default: None,
-        ids: Some(ids),
-    }
+    PageRules { range: (5, 1000), default: None, ids: Some(ids) }
 }
 
 fn next_token(xml: &mut Xml, next: Option<&String>) {

@@ -12,9 +12,7 @@ use super::mutate_network::done;
 
 pub(super) fn attach(world: &mut World, request: &Request, now: Timestamp) -> Result<Xml, ApiError> {
     let params = &request.params;
-    let index = params
-        .typed("DeviceIndex")?
-        .ok_or_else(|| ApiError::missing("DeviceIndex"))?;
+    let index = params.typed("DeviceIndex")?.ok_or_else(|| ApiError::missing("DeviceIndex"))?;
     let mut place = seed::Attachment::new(params.need("InstanceId")?, index);
     place.card_index = params.typed("NetworkCardIndex")?.unwrap_or(0);
     // As EC2 does for interfaces that are attached later; the CNI sets the flag in a call of its own.

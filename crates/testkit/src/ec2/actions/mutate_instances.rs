@@ -31,9 +31,7 @@ pub(super) fn run(world: &mut World, request: &Request, now: Timestamp) -> Resul
         interface,
     };
     if launch.least > launch.most || launch.most == 0 {
-        return Err(ApiError::value(
-            "MinCount must be at most MaxCount, and MaxCount at least 1",
-        ));
+        return Err(ApiError::value("MinCount must be at most MaxCount, and MaxCount at least 1"));
     }
     let made = world.launch(&launch, now)?;
     let made: Vec<_> = made.iter().filter_map(|id| world.instances.get(id)).collect();

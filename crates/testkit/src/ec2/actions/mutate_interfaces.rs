@@ -21,12 +21,8 @@ pub(super) fn create(world: &mut World, request: &Request, _now: Timestamp) -> R
     let params = &request.params;
     let wish = wished(params, params.need("SubnetId")?, "network-interface")?;
     let prefixes = !wish.prefixes.is_none();
-    let token = params
-        .get("ClientToken")
-        .map(|token| (token.to_owned(), digest(&params.fingerprint())));
-    let id = world
-        .create_interface(wish, token)
-        .map_err(|error| if prefixes { no_prefixes(error) } else { error })?;
+    let token = params.get("ClientToken").map(|token| (token.to_owned(), digest(&params.fingerprint())));
+    let id = world.create_interface(wish, token).map_err(|error| if prefixes { no_prefixes(error) } else { error })?;
     let mut xml = Xml::default();
     let made = world.interface(&id)?;
     xml.nest("networkInterface", |xml| write_interface(xml, world, made));
@@ -50,9 +46,7 @@ fn no_prefixes(error: ApiError) -> ApiError {
 pub(super) fn wished(params: &Params, subnet: &str, resource: &str) -> Result<seed::Interface, ApiError> {
     let kind = params.get("InterfaceType").unwrap_or("interface");
     if !CREATABLE.contains(&kind) {
-        return Err(ApiError::value(format!(
-            "Value ({kind}) for parameter InterfaceType is invalid."
-        )));
+        return Err(ApiError::value(format!("Value ({kind}) for parameter InterfaceType is invalid.")));
     }
     let mut primary: Option<Ipv4Addr> = params.typed("PrivateIpAddress")?;
     let mut named = Vec::new();
@@ -67,10 +61,7 @@ pub(super) fn wished(params: &Params, subnet: &str, resource: &str) -> Result<se
     let count = params.typed("SecondaryPrivateIpAddressCount")?;
     let mut wish = seed::Interface::new(subnet);
     wish.kind = InterfaceKind::from(kind.to_owned());
-    params
-        .get("Description")
-        .unwrap_or_default()
-        .clone_into(&mut wish.description);
+    params.get("Description").unwrap_or_default().clone_into(&mut wish.description);
     wish.groups = params.list("SecurityGroupId").into_iter().map(str::to_owned).collect();
     wish.primary = primary;
     wish.secondary = either(count, named, "SecondaryPrivateIpAddressCount")?;

@@ -17,12 +17,7 @@ pub(super) fn block(params: &Params, name: &str) -> Result<Ipv4Net, ApiError> {
 pub(super) fn create_vpc(world: &mut World, request: &Request, _now: Timestamp) -> Result<Xml, ApiError> {
     let params = &request.params;
     let cidr = block(params, "CidrBlock")?;
-    let vpc = seed::Vpc {
-        id: None,
-        cidr,
-        associations: Vec::new(),
-        tags: params.tag_specification("vpc"),
-    };
+    let vpc = seed::Vpc { id: None, cidr, associations: Vec::new(), tags: params.tag_specification("vpc") };
     let id = world.add_vpc(vpc)?;
     let mut xml = Xml::default();
     let vpc = world.vpc(&id)?;
@@ -46,9 +41,7 @@ pub(super) fn associate_cidr(world: &mut World, request: &Request, _now: Timesta
 
 pub(super) fn create_subnet(world: &mut World, request: &Request, _now: Timestamp) -> Result<Xml, ApiError> {
     let params = &request.params;
-    let zone = params
-        .get("AvailabilityZone")
-        .map_or_else(|| format!("{}a", world.region), str::to_owned);
+    let zone = params.get("AvailabilityZone").map_or_else(|| format!("{}a", world.region), str::to_owned);
     let id = world.add_subnet(seed::Subnet {
         id: None,
         vpc: Some(params.need("VpcId")?.to_owned()),
@@ -71,9 +64,7 @@ pub(super) fn create_reservation(world: &mut World, request: &Request, _now: Tim
         "prefix" => ReservationKind::Prefix,
         "explicit" => ReservationKind::Explicit,
         other => {
-            return Err(ApiError::value(format!(
-                "reservation type '{other}' is neither prefix nor explicit"
-            )));
+            return Err(ApiError::value(format!("reservation type '{other}' is neither prefix nor explicit")));
         }
     };
     let reservation = seed::Reservation {

@@ -16,13 +16,10 @@ impl World {
         let slot = self.subnet_mut(&subnet)?;
         let mut book = slot.book.clone();
         let new = match wish {
-            Assigned::Count(count) => book
-                .choose(*count)
-                .map_err(|refusal| ApiError::no_room(&subnet, refusal))?,
+            Assigned::Count(count) => book.choose(*count).map_err(|refusal| ApiError::no_room(&subnet, refusal))?,
             Assigned::List(list) => {
                 for address in list {
-                    book.take(*address)
-                        .map_err(|refusal| ApiError::named(address, refusal))?;
+                    book.take(*address).map_err(|refusal| ApiError::named(address, refusal))?;
                 }
                 list.clone()
             }
@@ -39,13 +36,12 @@ impl World {
         let slot = self.subnet_mut(&subnet)?;
         let mut book = slot.book.clone();
         let new = match wish {
-            Assigned::Count(count) => book
-                .choose_prefixes(*count)
-                .map_err(|refusal| ApiError::no_room(&subnet, refusal))?,
+            Assigned::Count(count) => {
+                book.choose_prefixes(*count).map_err(|refusal| ApiError::no_room(&subnet, refusal))?
+            }
             Assigned::List(list) => {
                 for prefix in list {
-                    book.take_prefix(*prefix)
-                        .map_err(|refusal| ApiError::named(prefix, refusal))?;
+                    book.take_prefix(*prefix).map_err(|refusal| ApiError::named(prefix, refusal))?;
                 }
                 list.clone()
             }
@@ -70,20 +66,11 @@ impl World {
     /// Takes secondary addresses and prefixes away, all or none.
     pub(crate) fn unassign(&mut self, id: &str, addresses: &[Ipv4Addr], prefixes: &[Ipv4Net]) -> Result<(), ApiError> {
         let interface = self.interface_mut(id)?;
-        let strange = addresses
-            .iter()
-            .find(|one| !interface.secondary.contains(one))
-            .map(ToString::to_string);
-        let strange = strange.or_else(|| {
-            prefixes
-                .iter()
-                .find(|one| !interface.prefixes.contains(one))
-                .map(ToString::to_string)
-        });
+        let strange = addresses.iter().find(|one| !interface.secondary.contains(one)).map(ToString::to_string);
+        let strange =
+            strange.or_else(|| prefixes.iter().find(|one| !interface.prefixes.contains(one)).map(ToString::to_string));
         if let Some(strange) = strange {
-            return Err(ApiError::value(format!(
-                "{strange} is not a secondary address or prefix of {id}"
-            )));
+            return Err(ApiError::value(format!("{strange} is not a secondary address or prefix of {id}")));
         }
         interface.secondary.retain(|one| !addresses.contains(one));
         interface.prefixes.retain(|one| !prefixes.contains(one));

@@ -12,7 +12,7 @@ impl World {
     pub(crate) fn attach(&mut self, id: &str, wish: seed::Attachment, now: Timestamp) -> Result<String, ApiError> {
         let interface = self.interface(id)?;
         if interface.attachment.is_some() || interface.branch_of.is_some() {
-            let message = format!("Interface: {id} in use.");
+            let message = format!("Interface: [{id}] in use.");
             return Err(ApiError::client("InvalidNetworkInterface.InUse", message));
         }
         if interface.kind == InterfaceKind::Branch {
@@ -21,17 +21,13 @@ impl World {
         }
         let mut instance_owner = wish.instance_owner.unwrap_or_else(|| interface.owner.clone());
         if let Some(instance) = &wish.instance {
-            self.may_attach(
-                interface,
-                self.instance(instance)?,
-                (wish.card_index, wish.device_index),
-            )?;
+            self.may_attach(interface, self.instance(instance)?, (wish.card_index, wish.device_index))?;
             self.attached.entry(instance.clone()).or_default().insert(id.to_owned());
         } else if instance_owner == self.account {
             "amazon-aws".clone_into(&mut instance_owner);
         }
         let attachment = Attachment {
-            id: ids::part_of("eni-attach", id),
+            id: ids::part_of(if wish.instance.is_some() { "eni-attach" } else { "ela-attach" }, id),
             instance: wish.instance,
             instance_owner,
             device_index: wish.device_index,
@@ -63,9 +59,7 @@ impl World {
             return Err(ApiError::client("InvalidParameterCombination", message));
         }
         let held = |one: &&Interface| {
-            one.attachment
-                .as_ref()
-                .is_some_and(|place| (place.card_index, place.device_index) == (card, index))
+            one.attachment.as_ref().is_some_and(|place| (place.card_index, place.device_index) == (card, index))
         };
         if let Some(holder) = self.attached_to(&to.id).find(held) {
             return Err(ApiError::value(format!(
@@ -79,27 +73,19 @@ impl World {
     fn within_limits(&self, interface: &Interface, to: &Instance, card: u32) -> Result<(), ApiError> {
         let Some(limits) = to.limits() else { return Ok(()) };
         let Some(most) = limits.cards.get(card as usize) else {
-            let message = format!(
-                "{} has {} network cards, there is none at index {card}",
-                limits.name,
-                limits.cards.len()
-            );
+            let message =
+                format!("{} has {} network cards, there is none at index {card}", limits.name, limits.cards.len());
             return Err(ApiError::value(message));
         };
         let on_card = |one: &&Interface| one.attachment.as_ref().is_some_and(|place| place.card_index == card);
         let attached = self.attached_to(&to.id).filter(on_card).count() + 1;
         if attached > *most as usize {
-            let message = format!(
-                "Interface count {attached} exceeds the limit for {} ({most} on card {card})",
-                limits.name
-            );
+            let message =
+                format!("Interface count {attached} exceeds the limit for {} ({most} on card {card})", limits.name);
             return Err(ApiError::client("AttachmentLimitExceeded", message));
         }
         if interface.kind == InterfaceKind::Trunk && limits.branches == 0 {
-            return Err(ApiError::value(format!(
-                "{} does not support trunk interfaces",
-                limits.name
-            )));
+            return Err(ApiError::value(format!("{} does not support trunk interfaces", limits.name)));
         }
         check_slots(limits.name, interface.slots(), limits.ipv4_per_interface)
     }
@@ -117,14 +103,15 @@ impl World {
     pub(crate) fn detach(&mut self, attachment: &str) -> Result<(), ApiError> {
         let missing = || ApiError::not_found("InvalidAttachmentID.NotFound", "attachment", attachment);
         let id = self.attachments.get(attachment).cloned().ok_or_else(missing)?;
-        let primary = self
-            .interface(&id)?
-            .attachment
-            .as_ref()
-            .is_some_and(|one| one.instance.is_some() && one.device_index == 0);
-        if primary {
-            let message = "The network interface at device index 0 cannot be detached.";
-            return Err(ApiError::client("OperationNotPermitted", message));
+        if let Some(place) = &self.interface(&id)?.attachment {
+            if place.instance.is_none() {
+                let message = format!("You are not allowed to manage '{attachment}': a service holds the interface.");
+                return Err(ApiError::client("OperationNotPermitted", message));
+            }
+            if (place.card_index, place.device_index) == (0, 0) {
+                let message = "The network interface at device index 0 cannot be detached.";
+                return Err(ApiError::client("OperationNotPermitted", message));
+            }
         }
         self.loosen(&id)
     }
@@ -134,10 +121,7 @@ impl World {
         interface.status = InterfaceStatus::Available;
         if let Some(attachment) = interface.attachment.take() {
             self.attachments.remove(&attachment.id);
-            if let Some(attached) = attachment
-                .instance
-                .and_then(|instance| self.attached.get_mut(&instance))
-            {
+            if let Some(attached) = attachment.instance.and_then(|instance| self.attached.get_mut(&instance)) {
                 attached.remove(id);
             }
         }
@@ -149,9 +133,7 @@ impl World {
         let interface = self.interface(id)?;
         let carries = self.vlans.get(id).is_some_and(|branches| !branches.is_empty());
         if interface.status != InterfaceStatus::Available || carries {
-            return Err(ApiError::value(format!(
-                "Network interface '{id}' is currently in use."
-            )));
+            return Err(ApiError::value(format!("Network interface '{id}' is currently in use.")));
         }
         self.remove_interface(id)
     }
@@ -159,11 +141,7 @@ impl World {
     fn remove_interface(&mut self, id: &str) -> Result<(), ApiError> {
         let (addresses, prefixes, subnet) = {
             let interface = self.interface(id)?;
-            (
-                interface.addresses().collect::<Vec<_>>(),
-                interface.prefixes.clone(),
-                interface.subnet.clone(),
-            )
+            (interface.addresses().collect::<Vec<_>>(), interface.prefixes.clone(), interface.subnet.clone())
         };
         let book = &mut self.subnet_mut(&subnet)?.book;
         for address in addresses {
@@ -183,19 +161,11 @@ impl World {
         let before = self.instance(id)?.state.clone();
         let attached: Vec<String> = self.attached.remove(id).into_iter().flatten().collect();
         for interface in attached {
-            let goes = self
-                .interface(&interface)?
-                .attachment
-                .as_ref()
-                .is_some_and(|one| one.delete_on_termination);
+            let goes = self.interface(&interface)?.attachment.as_ref().is_some_and(|one| one.delete_on_termination);
             self.loosen(&interface)?;
             if goes {
-                let branches: Vec<String> = self
-                    .vlans
-                    .get(&interface)
-                    .into_iter()
-                    .flat_map(|vlans| vlans.values().cloned())
-                    .collect();
+                let branches: Vec<String> =
+                    self.vlans.get(&interface).into_iter().flat_map(|vlans| vlans.values().cloned()).collect();
                 for branch in branches {
                     self.leave_trunk(&branch)?;
                 }

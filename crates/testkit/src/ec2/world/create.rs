@@ -50,12 +50,7 @@ impl World {
             }
         }
         let id = self.claim_id("vpc", vpc.id)?;
-        let made = Vpc {
-            id: id.clone(),
-            cidr: vpc.cidr,
-            secondary: vpc.associations,
-            tags: vpc.tags,
-        };
+        let made = Vpc { id: id.clone(), cidr: vpc.cidr, secondary: vpc.associations, tags: vpc.tags };
         self.vpcs.insert(id.clone(), made);
         Ok(id)
     }
@@ -67,10 +62,7 @@ impl World {
             return Err(ApiError::client("InvalidVpc.Range", message));
         }
         if let Some(vpc) = self.vpcs.get_mut(vpc) {
-            vpc.secondary.push(seed::CidrAssociation {
-                cidr,
-                state: "associated".to_owned(),
-            });
+            vpc.secondary.push(seed::CidrAssociation { cidr, state: "associated".to_owned() });
         }
         Ok(())
     }
@@ -86,19 +78,12 @@ impl World {
             let message = format!("The CIDR '{block}' is invalid: it must be a /16 to /28 inside a CIDR of {vpc}");
             return Err(ApiError::client("InvalidSubnet.Range", message));
         }
-        if let Some(other) = self
-            .subnets
-            .values()
-            .find(|one| one.vpc == vpc && overlap(one.cidr, block))
-        {
+        if let Some(other) = self.subnets.values().find(|one| one.vpc == vpc && overlap(one.cidr, block)) {
             let message = format!("The CIDR '{block}' conflicts with another subnet ({})", other.id);
             return Err(ApiError::client("InvalidSubnet.Conflict", message));
         }
         if !subnet.zone.starts_with(&self.region) || subnet.zone.len() != self.region.len() + 1 {
-            return Err(ApiError::value(format!(
-                "availability zone '{}' is not in {}",
-                subnet.zone, self.region
-            )));
+            return Err(ApiError::value(format!("availability zone '{}' is not in {}", subnet.zone, self.region)));
         }
         let zone_id = self.zone_id(&subnet.zone, subnet.zone_id)?;
         let id = self.claim_id("subnet", subnet.id)?;
@@ -119,13 +104,11 @@ impl World {
 
     fn zone_id(&mut self, zone: &str, stated: Option<String>) -> Result<String, ApiError> {
         let known = self.zones.entry(zone.to_owned());
-        let zone_id = known
-            .or_insert_with(|| stated.clone().unwrap_or_else(|| zone_id_of(zone)))
-            .clone();
+        let zone_id = known.or_insert_with(|| stated.clone().unwrap_or_else(|| zone_id_of(zone))).clone();
         match stated {
-            Some(stated) if stated != zone_id => Err(ApiError::value(format!(
-                "zone {zone} has the id {zone_id} in another subnet, not {stated}"
-            ))),
+            Some(stated) if stated != zone_id => {
+                Err(ApiError::value(format!("zone {zone} has the id {zone_id} in another subnet, not {stated}")))
+            }
             _ => Ok(zone_id),
         }
     }
@@ -133,23 +116,16 @@ impl World {
     pub(crate) fn add_reservation(&mut self, reservation: seed::Reservation, tags: Tags) -> Result<String, ApiError> {
         let cidr = reservation.cidr;
         if cidr.trunc() != cidr {
-            return Err(ApiError::value(format!(
-                "{cidr} is no network: its host bits are not zero"
-            )));
+            return Err(ApiError::value(format!("{cidr} is no network: its host bits are not zero")));
         }
         let book = &mut self.subnet_mut(&reservation.subnet)?.book;
         book.reserve(cidr, reservation.kind).map_err(|refusal| {
-            ApiError::client(
-                "InvalidSubnetCidrReservation.Range",
-                format!("reservation {cidr} {refusal}"),
-            )
+            ApiError::client("InvalidSubnetCidrReservation.Range", format!("reservation {cidr} {refusal}"))
         })?;
         let id = match self.claim_id("scr", reservation.id) {
             Ok(id) => id,
             Err(error) => {
-                self.subnet_mut(&reservation.subnet)?
-                    .book
-                    .unreserve(cidr, reservation.kind);
+                self.subnet_mut(&reservation.subnet)?.book.unreserve(cidr, reservation.kind);
                 return Err(error);
             }
         };
@@ -168,9 +144,7 @@ impl World {
     pub(crate) fn delete_reservation(&mut self, id: &str) -> Result<Reservation, ApiError> {
         let missing = || ApiError::not_found("InvalidSubnetCidrReservationID.NotFound", "subnet CIDR reservation", id);
         let reservation = self.reservations.remove(id).ok_or_else(missing)?;
-        self.subnet_mut(&reservation.subnet)?
-            .book
-            .unreserve(reservation.cidr, reservation.kind);
+        self.subnet_mut(&reservation.subnet)?.book.unreserve(reservation.cidr, reservation.kind);
         Ok(reservation)
     }
 
@@ -216,19 +190,11 @@ impl World {
         }
         let before = self.subnet(&interface.subnet)?.book.clone();
         let subnet = interface.subnet.clone();
-        let made = self
-            .take_named(&interface)
-            .and_then(|taken| self.add_interface(interface, taken));
+        let made = self.take_named(&interface).and_then(|taken| self.add_interface(interface, taken));
         match (&made, token) {
             (Err(_), _) => self.subnet_mut(&subnet)?.book = before,
             (Ok(made), Some((token, question))) => {
-                self.tokens.insert(
-                    token,
-                    TokenUse {
-                        question,
-                        made: made.clone(),
-                    },
-                );
+                self.tokens.insert(token, TokenUse { question, made: made.clone() });
             }
             (Ok(_), None) => {}
         }
@@ -238,21 +204,16 @@ impl World {
     /// Takes the addresses and prefixes that a description names.
     pub(super) fn take_named(&mut self, interface: &seed::Interface) -> Result<Taken, ApiError> {
         let book = &mut self.subnet_mut(&interface.subnet)?.book;
-        let mut taken = Taken {
-            primary: interface.primary,
-            ..Taken::default()
-        };
+        let mut taken = Taken { primary: interface.primary, ..Taken::default() };
         if let Assigned::List(addresses) = &interface.secondary {
             taken.secondary.clone_from(addresses);
         }
         for address in taken.primary.iter().chain(&taken.secondary) {
-            book.take(*address)
-                .map_err(|refusal| ApiError::named(address, refusal))?;
+            book.take(*address).map_err(|refusal| ApiError::named(address, refusal))?;
         }
         if let Assigned::List(prefixes) = &interface.prefixes {
             for prefix in prefixes {
-                book.take_prefix(*prefix)
-                    .map_err(|refusal| ApiError::named(prefix, refusal))?;
+                book.take_prefix(*prefix).map_err(|refusal| ApiError::named(prefix, refusal))?;
             }
             taken.prefixes.clone_from(prefixes);
         }
@@ -294,11 +255,7 @@ impl World {
         let book = &mut self.subnet_mut(&interface.subnet)?.book;
         if interface.kind == InterfaceKind::EfaOnly {
             let bare = taken.primary.is_none() && interface.secondary.is_none() && interface.prefixes.is_none();
-            return if bare {
-                Ok(())
-            } else {
-                Err(ApiError::value("an efa-only interface has no addresses"))
-            };
+            return if bare { Ok(()) } else { Err(ApiError::value("an efa-only interface has no addresses")) };
         }
         if taken.primary.is_none() {
             taken.primary = book.choose(1).map_err(no_room)?.pop();
@@ -357,9 +314,7 @@ impl World {
             .or_else(|| self.interfaces.get_mut(id).map(|one| &mut one.tags))
             .or_else(|| self.reservations.get_mut(id).map(|one| &mut one.tags));
         let missing = || ApiError::not_found("InvalidID", "ID", id);
-        found
-            .ok_or_else(missing)?
-            .extend(tags.iter().map(|(key, value)| (key.clone(), value.clone())));
+        found.ok_or_else(missing)?.extend(tags.iter().map(|(key, value)| (key.clone(), value.clone())));
         Ok(())
     }
 }

@@ -20,12 +20,7 @@ impl World {
 }
 
 fn vpc(vpc: &super::Vpc) -> seed::Vpc {
-    seed::Vpc {
-        id: Some(vpc.id.clone()),
-        cidr: vpc.cidr,
-        associations: vpc.secondary.clone(),
-        tags: vpc.tags.clone(),
-    }
+    seed::Vpc { id: Some(vpc.id.clone()), cidr: vpc.cidr, associations: vpc.secondary.clone(), tags: vpc.tags.clone() }
 }
 
 fn subnet(subnet: &super::Subnet) -> seed::Subnet {
@@ -64,16 +59,21 @@ fn interface(interface: &Interface) -> seed::Interface {
         owner: Some(interface.owner.clone()),
         groups: interface.groups.clone(),
         primary: interface.primary,
-        secondary: Assigned::List(interface.secondary.clone()),
-        prefixes: Assigned::List(interface.prefixes.clone()),
+        secondary: stated(&interface.secondary),
+        prefixes: stated(&interface.prefixes),
         attachment: interface.attachment.as_ref().map(attachment),
-        trunk: interface.branch_of.as_ref().map(|place| seed::TrunkAssociation {
-            trunk: place.trunk.clone(),
-            vlan: place.vlan,
-        }),
+        trunk: interface
+            .branch_of
+            .as_ref()
+            .map(|place| seed::TrunkAssociation { trunk: place.trunk.clone(), vlan: place.vlan }),
         tags: interface.tags.clone(),
         operator: interface.operator.clone(),
     }
+}
+
+/// These, or none in the form that a seed without any has.
+fn stated<T: Clone>(list: &[T]) -> Assigned<T> {
+    if list.is_empty() { Assigned::default() } else { Assigned::List(list.to_vec()) }
 }
 
 fn attachment(attachment: &super::Attachment) -> seed::Attachment {

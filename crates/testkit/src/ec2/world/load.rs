@@ -19,10 +19,7 @@ impl SeedError {
     fn at<'a>(list: &'a str, index: usize, id: Option<&'a str>) -> impl FnOnce(ApiError) -> Self + 'a {
         move |error| {
             let id = id.map(|id| format!(" ({id})")).unwrap_or_default();
-            Self {
-                place: format!("{list}[{index}]{id}"),
-                problem: error.message,
-            }
+            Self { place: format!("{list}[{index}]{id}"), problem: error.message }
         }
     }
 }
@@ -34,21 +31,15 @@ impl World {
         world.placement = seed.placement;
         for (index, vpc) in seed.vpcs.into_iter().enumerate() {
             let id = vpc.id.clone();
-            world
-                .add_vpc(vpc)
-                .map_err(SeedError::at("vpcs", index, id.as_deref()))?;
+            world.add_vpc(vpc).map_err(SeedError::at("vpcs", index, id.as_deref()))?;
         }
         for (index, subnet) in seed.subnets.into_iter().enumerate() {
             let id = subnet.id.clone();
-            world
-                .add_subnet(subnet)
-                .map_err(SeedError::at("subnets", index, id.as_deref()))?;
+            world.add_subnet(subnet).map_err(SeedError::at("subnets", index, id.as_deref()))?;
         }
         for (index, instance) in seed.instances.into_iter().enumerate() {
             let id = instance.id.clone();
-            world
-                .add_instance(instance, EPOCH)
-                .map_err(SeedError::at("instances", index, id.as_deref()))?;
+            world.add_instance(instance, EPOCH).map_err(SeedError::at("instances", index, id.as_deref()))?;
         }
         for (index, reservation) in seed.reservations.into_iter().enumerate() {
             let id = reservation.id.clone();
@@ -67,9 +58,7 @@ impl World {
         };
         let mut taken = Vec::with_capacity(interfaces.len());
         for (index, one) in interfaces.iter().enumerate() {
-            let named = self
-                .take_named(one)
-                .map_err(|error| with_holder(error, &interfaces, index));
+            let named = self.take_named(one).map_err(|error| with_holder(error, &interfaces, index));
             taken.push(named.map_err(at(index, one.id.as_deref()))?);
         }
         let mut joins = Vec::new();
@@ -86,8 +75,7 @@ impl World {
         }
         for (index, (id, (_, trunk, _))) in joins.iter().enumerate() {
             if let Some(place) = trunk {
-                self.join_trunk(id, &place.trunk, place.vlan)
-                    .map_err(at(index, Some(id)))?;
+                self.join_trunk(id, &place.trunk, place.vlan).map_err(at(index, Some(id)))?;
             }
         }
         for (index, (id, (_, _, status))) in joins.iter().enumerate() {
@@ -103,22 +91,13 @@ impl World {
         let joined = interface.attachment.is_some() || interface.branch_of.is_some();
         let moving = matches!(status, InterfaceStatus::Attaching | InterfaceStatus::Detaching);
         if joined && status == InterfaceStatus::Available {
-            return Err(ApiError::value(
-                "status is available although it is attached or on a trunk",
-            ));
+            return Err(ApiError::value("status is available although it is attached or on a trunk"));
         }
         if moving && interface.attachment.is_none() {
-            return Err(ApiError::value(format!(
-                "status is {} without an attachment",
-                status.as_str()
-            )));
+            return Err(ApiError::value(format!("status is {} without an attachment", status.as_str())));
         }
         interface.status = status;
-        if let Some(attachment) = interface
-            .attachment
-            .as_mut()
-            .filter(|one| moving && one.status == "attached")
-        {
+        if let Some(attachment) = interface.attachment.as_mut().filter(|one| moving && one.status == "attached") {
             status.as_str().clone_into(&mut attachment.status);
         }
         Ok(())
@@ -132,10 +111,7 @@ fn with_holder(mut error: ApiError, all: &[seed::Interface], index: usize) -> Ap
     }
     let (earlier, this) = all.split_at(index);
     let clash = this.first().and_then(|this| {
-        earlier
-            .iter()
-            .enumerate()
-            .find(|(_, other)| other.subnet == this.subnet && shares(other, this))
+        earlier.iter().enumerate().find(|(_, other)| other.subnet == this.subnet && shares(other, this))
     });
     match clash {
         Some((at, other)) => {
@@ -149,24 +125,15 @@ fn with_holder(mut error: ApiError, all: &[seed::Interface], index: usize) -> Ap
 
 fn shares(one: &seed::Interface, other: &seed::Interface) -> bool {
     let ranges = |interface: &seed::Interface| {
-        let mut ranges: Vec<(u32, u32)> = interface
-            .primary
-            .iter()
-            .map(|at| (u32::from(*at), u32::from(*at)))
-            .collect();
+        let mut ranges: Vec<(u32, u32)> = interface.primary.iter().map(|at| (u32::from(*at), u32::from(*at))).collect();
         if let Assigned::List(list) = &interface.secondary {
             ranges.extend(list.iter().map(|at| (u32::from(*at), u32::from(*at))));
         }
         if let Assigned::List(list) = &interface.prefixes {
-            ranges.extend(
-                list.iter()
-                    .map(|net| (u32::from(net.network()), u32::from(net.broadcast()))),
-            );
+            ranges.extend(list.iter().map(|net| (u32::from(net.network()), u32::from(net.broadcast()))));
         }
         ranges
     };
     let others = ranges(other);
-    ranges(one)
-        .iter()
-        .any(|(first, last)| others.iter().any(|(from, to)| first <= to && from <= last))
+    ranges(one).iter().any(|(first, last)| others.iter().any(|(from, to)| first <= to && from <= last))
 }

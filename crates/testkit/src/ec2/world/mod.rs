@@ -150,9 +150,7 @@ impl Interface {
 
     /// The instance that it is attached to.
     pub(crate) fn instance(&self) -> Option<&str> {
-        self.attachment
-            .as_ref()
-            .and_then(|attachment| attachment.instance.as_deref())
+        self.attachment.as_ref().and_then(|attachment| attachment.instance.as_deref())
     }
 }
 
@@ -166,11 +164,7 @@ impl Instance {
 impl Vpc {
     /// The blocks that subnets may lie in.
     fn blocks(&self) -> impl Iterator<Item = Ipv4Net> {
-        let more = self
-            .secondary
-            .iter()
-            .filter(|one| one.state == "associated")
-            .map(|one| one.cidr);
+        let more = self.secondary.iter().filter(|one| one.state == "associated").map(|one| one.cidr);
         std::iter::once(self.cidr).chain(more)
     }
 }
@@ -214,35 +208,23 @@ impl World {
 
     /// The interfaces attached to an instance, by id.
     pub(crate) fn attached_to<'a>(&'a self, instance: &str) -> impl Iterator<Item = &'a Interface> {
-        self.attached
-            .get(instance)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.interfaces.get(id))
+        self.attached.get(instance).into_iter().flatten().filter_map(|id| self.interfaces.get(id))
     }
 
     pub(crate) fn vpc(&self, id: &str) -> Result<&Vpc, ApiError> {
-        self.vpcs
-            .get(id)
-            .ok_or_else(|| ApiError::not_found("InvalidVpcID.NotFound", "vpc ID", id))
+        self.vpcs.get(id).ok_or_else(|| ApiError::not_found("InvalidVpcID.NotFound", "vpc ID", id))
     }
 
     pub(crate) fn subnet(&self, id: &str) -> Result<&Subnet, ApiError> {
-        self.subnets
-            .get(id)
-            .ok_or_else(|| ApiError::not_found("InvalidSubnetID.NotFound", "subnet ID", id))
+        self.subnets.get(id).ok_or_else(|| ApiError::not_found("InvalidSubnetID.NotFound", "subnet ID", id))
     }
 
     fn subnet_mut(&mut self, id: &str) -> Result<&mut Subnet, ApiError> {
-        self.subnets
-            .get_mut(id)
-            .ok_or_else(|| ApiError::not_found("InvalidSubnetID.NotFound", "subnet ID", id))
+        self.subnets.get_mut(id).ok_or_else(|| ApiError::not_found("InvalidSubnetID.NotFound", "subnet ID", id))
     }
 
     pub(crate) fn instance(&self, id: &str) -> Result<&Instance, ApiError> {
-        self.instances
-            .get(id)
-            .ok_or_else(|| ApiError::not_found("InvalidInstanceID.NotFound", "instance ID", id))
+        self.instances.get(id).ok_or_else(|| ApiError::not_found("InvalidInstanceID.NotFound", "instance ID", id))
     }
 
     pub(crate) fn interface(&self, id: &str) -> Result<&Interface, ApiError> {
@@ -281,9 +263,7 @@ impl World {
         let rest = id.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
         let well_formed = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         if !rest.is_some_and(well_formed) {
-            return Err(ApiError::value(format!(
-                "id '{id}' should be '{kind}-' and letters, digits or hyphens"
-            )));
+            return Err(ApiError::value(format!("id '{id}' should be '{kind}-' and letters, digits or hyphens")));
         }
         if self.exists(&id) {
             return Err(ApiError::value(format!("id '{id}' is used twice")));
@@ -313,10 +293,7 @@ pub(crate) fn zone_id_of(zone: &str) -> String {
             _ => part,
         })
         .collect();
-    let number = letter
-        .bytes()
-        .next()
-        .map_or(1, |byte| byte.wrapping_sub(b'a').wrapping_add(1));
+    let number = letter.bytes().next().map_or(1, |byte| byte.wrapping_sub(b'a').wrapping_add(1));
     format!("{short}-az{number}")
 }
 
