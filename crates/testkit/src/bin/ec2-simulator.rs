@@ -26,21 +26,14 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let seed = arguments
-        .seed
-        .as_deref()
-        .map(read_seed)
-        .transpose()?
-        .unwrap_or_default();
+    let seed = arguments.seed.as_deref().map(read_seed).transpose()?.unwrap_or_default();
     let simulator = Simulator::start_on(arguments.listen, World::load(seed)?, Clock::system())
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     if arguments.throttle {
         simulator.throttle(Throttling::Documented);
     }
     writeln!(std::io::stdout(), "AWS_ENDPOINT_URL={}", simulator.endpoint())?;
-    tokio::signal::ctrl_c()
-        .await
-        .context("cannot wait for the signal to stop")
+    tokio::signal::ctrl_c().await.context("cannot wait for the signal to stop")
 }
 
 fn read_seed(path: &Path) -> anyhow::Result<Ec2Seed> {
