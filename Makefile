@@ -40,7 +40,7 @@ test-fast: ## Run the suites of the pure crates only (seconds)
 demo: ## Show the incident on a real control plane (ONCE=1 exits at the end)
 	@tests/run phase "building the demo" "the first time 15 to 25 minutes with the control plane, then seconds"
 	$(CARGO) build --locked --workspace --bins
-	@target/debug/demo $(if $(ONCE),--once)
+	@$${CARGO_TARGET_DIR:-target}/debug/demo $(if $(ONCE),--once)
 
 crds: ## Regenerate crds/, docs/findings/ and docs/api.md from the Rust types and rules
 	BLESS=1 $(CARGO) test --locked -q -p ipam-audit-api -p ipam-audit-report -- generated

@@ -6,7 +6,7 @@ use crate::{
     facts::{Facts, NodeFacts, Pool},
     ids::NodeName,
     model::{Kind, Settled, Shape, WarmTargets},
-    policy::AuditPolicy,
+    policy::{AuditPolicy, Thresholds},
     text,
 };
 
@@ -31,15 +31,15 @@ pub(crate) struct NodeAdvice {
 }
 
 impl Advice {
-    /// Advice for every node whose idle addresses are beyond the policy's.
-    pub(crate) fn of(facts: &Facts<'_>, policy: &AuditPolicy) -> Self {
-        let targets = WarmTargets::for_burst(policy.thresholds.burst_pods);
+    /// Advice for every node whose idle addresses are beyond the threshold.
+    pub(crate) fn of(facts: &[NodeFacts<'_>], thresholds: &Thresholds) -> Self {
+        let targets = WarmTargets::for_burst(thresholds.burst_pods);
         // Nodes of one shape settle alike, and a node group has few shapes.
         let mut settled: HashMap<Shape, Option<Settled>> = HashMap::new();
         let mut prices: HashMap<Kind, Option<u32>> = HashMap::new();
         let mut nodes = BTreeMap::new();
-        for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-            if pool.idle <= policy.thresholds.idle_addresses {
+        for (node, pool) in facts.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
+            if pool.idle <= thresholds.idle_addresses {
                 continue;
             }
             let Some(shape) = Shape::of(node) else { continue };

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    advice::Advice,
     facts::{Facts, NodeFacts, Pool},
     finding::Severity,
     outcome::{Problem, Totals},
@@ -16,16 +15,11 @@ use crate::{
 const NAMED: usize = 3;
 
 pub(super) fn of(facts: &Facts<'_>, policy: &AuditPolicy, totals: &Totals, problems: &[Problem]) -> String {
-    let advice = Advice::of(facts, policy);
-    let sentences: Vec<String> = [
-        state(facts, totals, problems),
-        why(facts, policy, totals, &advice),
-        what_to_do(facts, policy, &advice),
-        missing(facts),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let sentences: Vec<String> =
+        [state(facts, totals, problems), why(facts, policy, totals), what_to_do(facts, policy), missing(facts)]
+            .into_iter()
+            .flatten()
+            .collect();
     sentences.join("\n")
 }
 
@@ -68,10 +62,10 @@ fn nothing_wrong(facts: &Facts<'_>, totals: &Totals) -> Option<String> {
 }
 
 /// Who holds the idle addresses: the kind of node that holds most of them, if it is worth a sentence.
-fn why(facts: &Facts<'_>, policy: &AuditPolicy, totals: &Totals, advice: &Advice) -> Option<String> {
+fn why(facts: &Facts<'_>, policy: &AuditPolicy, totals: &Totals) -> Option<String> {
     let idle = totals.idle_addresses.filter(|idle| *idle > policy.thresholds.idle_addresses)?;
     let mut kinds: BTreeMap<Kind, Vec<&NodeFacts<'_>>> = BTreeMap::new();
-    for node in facts.nodes.iter().filter(|node| advice.node(node).is_some()) {
+    for node in facts.nodes.iter().filter(|node| facts.advice.node(node).is_some()) {
         kinds.entry(Kind::of(node)).or_default().push(node);
     }
     let idle_of = |nodes: &[&NodeFacts<'_>]| {
@@ -145,15 +139,15 @@ impl std::fmt::Display for Kind {
 }
 
 /// The settings that free most, if any node holds too much.
-fn what_to_do(facts: &Facts<'_>, policy: &AuditPolicy, advice: &Advice) -> Option<String> {
+fn what_to_do(facts: &Facts<'_>, policy: &AuditPolicy) -> Option<String> {
     let limit = policy.thresholds.idle_addresses;
-    let better = facts.nodes.iter().filter_map(|node| advice.node(node)).filter(|better| better.freed > limit);
+    let better = facts.nodes.iter().filter_map(|node| facts.advice.node(node)).filter(|better| better.freed > limit);
     let (freed, calls) =
         better.fold((0, 0), |(freed, calls), node| (freed + node.returned, node.calls_per_pod.max(calls)));
     (freed > 0).then(|| {
         format!(
             "Setting {} frees {} within minutes and costs at most {} per pod start beyond the pool.",
-            advice.settings(),
+            facts.advice.settings(),
             text::count(freed, "address"),
             text::count(calls, "EC2 call"),
         )

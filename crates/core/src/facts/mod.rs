@@ -12,6 +12,7 @@ mod subnet;
 use std::collections::BTreeMap;
 
 use crate::{
+    advice::Advice,
     ids::{NodeName, SubnetId},
     inventory::Interface,
     outcome::SubnetLedger,
@@ -35,6 +36,8 @@ pub struct Facts<'a> {
     pub nodes: Vec<NodeFacts<'a>>,
     /// Subnets that hold an interface of such a node, sorted by id. Empty while subnets or interfaces are missing.
     pub subnets: Vec<SubnetFacts<'a>>,
+    /// Which settings would help whom.
+    pub(crate) advice: Advice,
 }
 
 impl<'a> Facts<'a> {
@@ -42,7 +45,8 @@ impl<'a> Facts<'a> {
     pub fn of(snapshot: &'a ClusterSnapshot, thresholds: &Thresholds) -> Self {
         let nodes = node::all(snapshot);
         let subnets = subnet::all(snapshot, &nodes, thresholds);
-        Self { snapshot, sources: snapshot.sources(), nodes, subnets }
+        let advice = Advice::of(&nodes, thresholds);
+        Self { snapshot, sources: snapshot.sources(), nodes, subnets, advice }
     }
 
     /// The facts of one subnet.

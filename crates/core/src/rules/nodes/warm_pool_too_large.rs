@@ -1,7 +1,7 @@
 //! IPAM210: a node that holds many more addresses than its pods and the burst goal need.
 
 use crate::{
-    advice::{Advice, NodeAdvice},
+    advice::NodeAdvice,
     facts::{Facts, NodeFacts, Pool},
     finding::Severity,
     outcome::ConditionType,
@@ -40,22 +40,17 @@ impl Rule for WarmPoolTooLarge {
     }
 
     fn evaluate(&self, facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations) {
-        let advice = Advice::of(facts, policy);
         for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-            if let Some(better) = advice.node(node).filter(|better| better.freed > policy.thresholds.idle_addresses) {
-                found.node(node, violation(facts, &advice, node, pool, better));
+            if let Some(better) =
+                facts.advice.node(node).filter(|better| better.freed > policy.thresholds.idle_addresses)
+            {
+                found.node(node, violation(facts, node, pool, better));
             }
         }
     }
 }
 
-fn violation(
-    facts: &Facts<'_>,
-    advice: &Advice,
-    node: &NodeFacts<'_>,
-    pool: &Pool<'_>,
-    better: &NodeAdvice,
-) -> sink::Violation {
+fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>, pool: &Pool<'_>, better: &NodeAdvice) -> sink::Violation {
     let interfaces = u32::try_from(pool.interfaces.len()).unwrap_or(u32::MAX);
     let scarce = pool
         .interfaces
@@ -73,7 +68,7 @@ fn violation(
         ),
         remediation: format!(
             "{} would free {} here, at the price of at most {} per pod start beyond the pool.",
-            advice.settings(),
+            facts.advice.settings(),
             text::count(better.freed, "address"),
             text::count(better.calls_per_pod, "EC2 call"),
         ),
@@ -83,7 +78,7 @@ fn violation(
             sink::evidence("idle", pool.idle),
             sink::evidence("heldAfterwards", better.held),
             sink::evidence("freed", better.freed),
-            sink::evidence("settings", advice.settings()),
+            sink::evidence("settings", facts.advice.settings()),
             sink::evidence("settingsNow", node.cni.as_ref().map_or_else(|| "?".to_owned(), |cni| cni.targets_text())),
         ],
     }
