@@ -26,7 +26,8 @@ pub fn explain(meta: &RuleMeta) -> String {
         ("What to do", meta.fix),
         ("When it fires", meta.fires_when),
     ];
-    let body: String = sections.iter().map(|(heading, text)| format!("\n{heading}\n{}", wrap(text))).collect();
+    let pages: Vec<String> = sections.iter().map(|(heading, text)| format!("\n{heading}\n{}", wrap(text))).collect();
+    let body = pages.concat();
     let names: Vec<&str> = meta.sources.iter().map(|source| source.name()).collect();
     let needs = if names.is_empty() { String::new() } else { format!("\nNeeds\n  {}\n", names.join(", ")) };
     format!(
@@ -52,7 +53,8 @@ fn wrap(body: &str) -> String {
             _ => lines.push(format!("  {word}")),
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 #[cfg(test)]
