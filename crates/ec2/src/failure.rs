@@ -11,12 +11,7 @@ use ipam_audit_core::source::{FaultCategory, SourceFault};
 
 use crate::action::Action;
 
-const DENIED: [&str; 4] = [
-    "UnauthorizedOperation",
-    "AccessDenied",
-    "AccessDeniedException",
-    "UnauthorizedAccess",
-];
+const DENIED: [&str; 4] = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess"];
 const ACCOUNT_BLOCKED: [&str; 3] = ["OptInRequired", "Blocked", "PendingVerification"];
 const BAD_CREDENTIALS: [&str; 12] = [
     "AuthFailure",
@@ -43,11 +38,7 @@ const THROTTLES: [&str; 9] = [
     "ThrottlingException",
     "TooManyRequestsException",
 ];
-const EXPIRED_TOKENS: [&str; 3] = [
-    "InvalidNextToken",
-    "InvalidPaginationToken",
-    "InvalidPaginationTokenException",
-];
+const EXPIRED_TOKENS: [&str; 3] = ["InvalidNextToken", "InvalidPaginationToken", "InvalidPaginationTokenException"];
 
 /// Whether a code asks to come back later.
 pub(crate) fn is_throttle(code: &str) -> bool {
@@ -77,7 +68,7 @@ impl Failure {
         match error {
             SdkError::ServiceError(service) => {
                 let (error, status) = (service.err(), service.raw().status().as_u16());
-                Self::answered(status, error.code(), error.message(), || deepest(error))
+                Self::answered(status, error.code(), error.message())
             }
             SdkError::ResponseError(_) => Self::unreachable(format!("the answer broke off ({})", deepest(error))),
             SdkError::TimeoutError(_) => Self::unreachable("no complete answer in time".to_owned()),
@@ -86,7 +77,7 @@ impl Failure {
     }
 
     /// EC2, or what stands in its place, gave an answer that is not the wanted one.
-    fn answered(status: u16, code: Option<&str>, message: Option<&str>, unparsed: impl Fn() -> String) -> Self {
+    fn answered(status: u16, code: Option<&str>, message: Option<&str>) -> Self {
         let category = match code {
             Some(code) => by_code(code, status),
             None if status >= 500 => FaultCategory::ServerFault,
@@ -95,29 +86,18 @@ impl Failure {
         let cause = match (code, message) {
             (Some(code), Some(message)) => format!("{code}: {}", sentence(message)),
             (Some(code), None) => format!("{code}, HTTP {status}"),
-            (None, _) => format!("HTTP {status} without an answer of EC2: {}", unparsed()),
+            (None, _) if status < 400 => "it is not the XML that EC2 answers with".to_owned(),
+            (None, _) => format!("HTTP {status} without a code of EC2's"),
         };
-        Self {
-            category,
-            code: code.map(str::to_owned),
-            cause,
-        }
+        Self { category, code: code.map(str::to_owned), cause }
     }
 
     fn unreachable(cause: String) -> Self {
-        Self {
-            category: FaultCategory::Unreachable,
-            code: None,
-            cause,
-        }
+        Self { category: FaultCategory::Unreachable, code: None, cause }
     }
 
     pub(crate) fn malformed(cause: impl Into<String>) -> Self {
-        Self {
-            category: FaultCategory::Malformed,
-            code: None,
-            cause: cause.into(),
-        }
+        Self { category: FaultCategory::Malformed, code: None, cause: cause.into() }
     }
 
     /// Whether the listing has to begin anew, because EC2 has forgotten where it stood.
@@ -131,10 +111,7 @@ impl Failure {
 
     /// What the reader of a report gets to see.
     pub(crate) fn fault(&self, action: Action, place: Place<'_>) -> SourceFault {
-        SourceFault {
-            category: self.category,
-            message: self.message(action, place),
-        }
+        SourceFault { category: self.category, message: self.message(action, place) }
     }
 
     fn message(&self, action: Action, place: Place<'_>) -> String {
@@ -155,7 +132,7 @@ impl Failure {
                  and that keys set in the environment are still valid ({cause})"
             ),
             FaultCategory::Credentials => format!(
-                "no credentials: give the ServiceAccount a role (IRSA or EKS Pod Identity), \
+                "no credentials: give the ServiceAccount a role (IRSA or EKS Pod Identity) whose trust policy names it, \
                  or set AWS_PROFILE outside a cluster ({cause})"
             ),
             FaultCategory::Throttled => format!(
@@ -189,10 +166,7 @@ fn by_code(code: &str, status: u16) -> FaultCategory {
     } else if code.ends_with(".NotFound") || code == "InvalidInstanceType" {
         FaultCategory::NotFound
     } else if status >= 500
-        || matches!(
-            code,
-            "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable"
-        )
+        || matches!(code, "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable")
     {
         FaultCategory::ServerFault
     } else {
@@ -203,11 +177,7 @@ fn by_code(code: &str, status: u16) -> FaultCategory {
 /// The failure to get credentials, which the SDK reports as one to send.
 fn credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
     let error = chain(error).find(|error| error.is::<CredentialsError>())?;
-    Some(Failure {
-        category: FaultCategory::Credentials,
-        code: None,
-        cause: deepest(error),
-    })
+    Some(Failure { category: FaultCategory::Credentials, code: None, cause: deepest(error) })
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -216,14 +186,14 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 /// What the innermost error says: the outer ones only repeat that something failed.
 fn deepest(error: &(dyn Error + 'static)) -> String {
-    chain(error)
-        .last()
-        .map_or_else(String::new, |error| sentence(&error.to_string()))
+    chain(error).last().map_or_else(String::new, |error| sentence(&error.to_string()))
 }
 
-/// The beginning of a text on one line, without the dot at its end: messages are put in parentheses.
+/// The beginning of a text on one line, without the dot at its end and without an error's number: it is put in
+/// parentheses.
 fn sentence(text: &str) -> String {
     const LONGEST: usize = 300;
+    let text = text.split_once(" (os error ").map_or(text, |(text, _)| text);
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut short: String = line.chars().take(LONGEST).collect();
     if short.len() < line.len() {
@@ -236,13 +206,11 @@ fn sentence(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const PLACE: Place<'static> = Place {
-        region: "eu-central-1",
-        endpoint: Some("https://ec2.eu-central-1.amazonaws.com"),
-    };
+    const PLACE: Place<'static> =
+        Place { region: "eu-central-1", endpoint: Some("https://ec2.eu-central-1.amazonaws.com") };
 
     fn answered(status: u16, code: &str) -> Failure {
-        Failure::answered(status, Some(code), Some("The text of EC2."), String::new)
+        Failure::answered(status, Some(code), Some("The text of EC2."))
     }
 
     #[test]
@@ -267,15 +235,9 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_code_is_judged_by_its_status() {
-        let html = |status| Failure::answered(status, None, None, || "not XML".into()).category;
-        assert_eq!(
-            (html(500), html(503)),
-            (FaultCategory::ServerFault, FaultCategory::ServerFault)
-        );
-        assert_eq!(
-            (html(200), html(404)),
-            (FaultCategory::Malformed, FaultCategory::Malformed)
-        );
+        let html = |status| Failure::answered(status, None, None).category;
+        assert_eq!((html(500), html(503)), (FaultCategory::ServerFault, FaultCategory::ServerFault));
+        assert_eq!((html(200), html(404)), (FaultCategory::Malformed, FaultCategory::Malformed));
     }
 
     #[test]
@@ -290,13 +252,7 @@ mod tests {
 
     #[test]
     fn every_category_says_what_to_do() {
-        for code in [
-            "OptInRequired",
-            "AuthFailure",
-            "Throttling",
-            "InternalError",
-            "InvalidParameterValue",
-        ] {
+        for code in ["OptInRequired", "AuthFailure", "Throttling", "InternalError", "InvalidParameterValue"] {
             let message = answered(400, code).fault(Action::DescribeVpcs, PLACE).message;
             assert!(message.contains(code) && message.contains(": "), "{message}");
         }

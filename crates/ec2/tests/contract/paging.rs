@@ -1,0 +1,192 @@
+//! How much is asked: pages, tokens, what is remembered, and the budget. On the simulator, for moto has no pages.
+
+use std::collections::BTreeSet;
+
+use ipam_audit_core::inventory::{InterfaceKind, InventoryScope, ReadInventory};
+use ipam_audit_core::source::FaultCategory;
+use ipam_audit_ec2::{AwsInventory, IAM_POLICY};
+use ipam_audit_testkit::ec2::{Ec2Seed, Effect, Fault, Simulator, Throttling, seed};
+
+use crate::rig::{REGION, all_of_small, config, simulator, small, subnet};
+
+async fn inventory_of(simulator: &Simulator) -> AwsInventory {
+    AwsInventory::new(&config(&simulator.endpoint(), REGION).await)
+}
+
+/// The small account with so many loose interfaces more, of ten addresses each, in a subnet of their own.
+fn with_interfaces(count: usize) -> Ec2Seed {
+    let mut account = small();
+    account.subnets.push(subnet("subnet-3", "10.0.128.0/17"));
+    account.interfaces.extend(
+        (0..count).map(|_| seed::Interface { secondary: seed::Assigned::Count(9), ..seed::Interface::new("subnet-3") }),
+    );
+    account
+}
+
+#[tokio::test]
+async fn every_page_is_read_and_no_page_more() {
+    let simulator = simulator(with_interfaces(2_400));
+    let read = inventory_of(&simulator).await.read(&all_of_small()).await;
+
+    assert_eq!(read.interfaces.fault, None);
+    let interfaces = read.interfaces.value().unwrap();
+    assert_eq!(interfaces.len(), 2_402);
+    assert_eq!(interfaces.iter().map(|eni| eni.addresses()).sum::<u32>(), 24_020);
+    assert!(interfaces.is_sorted_by(|a, b| a.id < b.id), "sorted by id, none twice");
+    let log = simulator.request_log();
+    assert_eq!(log.count("DescribeNetworkInterfaces"), 3);
+    for request in log.requests.iter().filter(|request| request.action == "DescribeNetworkInterfaces") {
+        assert_eq!(request.params.get("MaxResults").map(String::as_str), Some("1000"));
+    }
+}
+
+#[tokio::test]
+async fn a_reading_costs_as_many_calls_as_there_are_pages_and_the_next_one_fewer() {
+    let simulator = simulator(small());
+    let inventory = inventory_of(&simulator).await;
+    let mut scope = all_of_small();
+    scope.vpc = None;
+
+    for (round, want) in [
+        // The interfaces twice: once to find the VPC, once to read it. Types and reservations are remembered.
+        [("DescribeNetworkInterfaces", 2), ("DescribeInstanceTypes", 1), ("GetSubnetCidrReservations", 2)],
+        [("DescribeNetworkInterfaces", 1), ("DescribeInstanceTypes", 0), ("GetSubnetCidrReservations", 0)],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        simulator.reset_request_log();
+        let read = inventory.read(&scope).await;
+        assert!(read.states().iter().all(|state| state.fault.is_none()), "{:?}", read.states());
+        assert_eq!(read.instance_types.value().map(Vec::len), Some(1));
+        let log = simulator.request_log();
+        for (action, count) in want.into_iter().chain([("DescribeVpcs", 1), ("DescribeSubnets", 1)]) {
+            assert_eq!(log.count(action), count, "{action} in round {round}");
+        }
+    }
+    let requests: u64 = inventory.stats().iter().map(|stats| stats.requests).sum();
+    assert_eq!(requests, 7 + 3);
+}
+
+#[tokio::test]
+async fn a_complete_reading_uses_the_rights_of_the_policy_all_of_them_and_no_other() {
+    let simulator = simulator(small());
+    let mut scope = all_of_small();
+    scope.vpc = None;
+    inventory_of(&simulator).await.read(&scope).await;
+
+    let used: BTreeSet<String> = simulator.request_log().counts.keys().map(|action| format!("ec2:{action}")).collect();
+    let policy: serde_json::Value = serde_json::from_str(IAM_POLICY).unwrap();
+    let allowed = policy["Statement"][0]["Action"].as_array().unwrap();
+    let allowed: BTreeSet<String> = allowed.iter().map(|action| action.as_str().unwrap().to_owned()).collect();
+    assert_eq!(used, allowed);
+}
+
+#[tokio::test]
+async fn types_are_asked_for_a_hundred_at_a_time_and_an_unknown_one_costs_few_calls_more() {
+    let table = include_str!("../../../testkit/data/instance-types.csv");
+    let types: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split(',').next()).take(250).collect();
+    let scope = |extra: &[&'static str]| InventoryScope {
+        instance_types: types.iter().chain(extra).copied().map(Into::into).collect(),
+        ..InventoryScope::default()
+    };
+    let simulator = simulator(small());
+
+    let read = inventory_of(&simulator).await.read(&scope(&[])).await;
+    assert_eq!(read.instance_types.value().map(Vec::len), Some(250));
+    assert_eq!(simulator.request_log().count("DescribeInstanceTypes"), 3);
+
+    simulator.reset_request_log();
+    let read = inventory_of(&simulator).await.read(&scope(&["zz9.unheard-of"])).await;
+    assert_eq!(read.instance_types.value().map(Vec::len), Some(250));
+    // The batch it was in is halved six times or so; singly it would have been fifty calls.
+    let calls = simulator.request_log().count("DescribeInstanceTypes");
+    assert!((4..=16).contains(&calls), "{calls} calls");
+}
+
+#[tokio::test]
+async fn empty_pages_in_the_middle_do_not_end_a_listing() {
+    let simulator = simulator(with_interfaces(1_500));
+    simulator.faults().add(Fault::new(Effect::EmptyPage { page: 1 }).on("DescribeNetworkInterfaces").times(1));
+    let read = inventory_of(&simulator).await.read(&all_of_small()).await;
+    assert_eq!(read.interfaces.fault, None);
+    assert_eq!(read.interfaces.value().map(Vec::len), Some(1_502));
+}
+
+#[tokio::test]
+async fn an_expired_token_begins_the_listing_anew() {
+    let simulator = simulator(with_interfaces(1_500));
+    simulator.faults().add(Fault::new(Effect::ExpiredToken { page: 2 }).on("DescribeNetworkInterfaces").times(1));
+    let read = inventory_of(&simulator).await.read(&all_of_small()).await;
+    assert_eq!(read.interfaces.fault, None);
+    assert_eq!(read.interfaces.value().map(Vec::len), Some(1_502));
+    assert_eq!(simulator.request_log().count("DescribeNetworkInterfaces"), 4);
+}
+
+#[tokio::test]
+async fn a_token_that_always_expires_is_a_fault_after_few_attempts() {
+    let simulator = simulator(with_interfaces(1_500));
+    simulator.faults().add(Fault::new(Effect::ExpiredToken { page: 2 }).on("DescribeNetworkInterfaces"));
+    let read = inventory_of(&simulator).await.read(&all_of_small()).await;
+    let fault = read.interfaces.fault.unwrap();
+    assert_eq!((fault.category, read.interfaces.last_good), (FaultCategory::Malformed, None));
+    assert!(fault.message.contains("InvalidPaginationToken"), "{}", fault.message);
+    assert_eq!(simulator.request_log().count("DescribeNetworkInterfaces"), 6);
+    assert_eq!(read.subnets.fault, None);
+}
+
+#[tokio::test]
+async fn interfaces_that_the_account_hides_are_read_for_they_take_addresses_too() {
+    let mut account = small();
+    account.interfaces.push(seed::Interface {
+        id: Some("eni-hidden".to_owned()),
+        operator: Some(seed::Operator { principal: "eks.amazonaws.com".to_owned(), hidden: true }),
+        ..seed::Interface::new("subnet-1")
+    });
+    let simulator = simulator(account);
+    let read = inventory_of(&simulator).await.read(&all_of_small()).await;
+    let interfaces = read.interfaces.value().unwrap();
+    assert!(interfaces.iter().any(|eni| eni.id.as_str() == "eni-hidden"));
+}
+
+#[tokio::test]
+async fn interfaces_of_services_keep_their_kind_and_their_requester() {
+    let mut account = small();
+    account.interfaces.push(seed::Interface {
+        id: Some("eni-nat".to_owned()),
+        kind: seed::InterfaceKind::Other("nat_gateway".to_owned()),
+        requester_id: Some("amazon-nat".to_owned()),
+        requester_managed: true,
+        attachment: Some(seed::Attachment {
+            instance: None,
+            instance_owner: Some("amazon-aws".to_owned()),
+            ..seed::Attachment::new("", 1)
+        }),
+        ..seed::Interface::new("subnet-2")
+    });
+    let simulator = simulator(account);
+    let mut scope = all_of_small();
+    scope.reservation_subnets.clear();
+    let read = inventory_of(&simulator).await.read(&scope).await;
+
+    let interfaces = read.interfaces.value().unwrap();
+    let nat = interfaces.iter().find(|eni| eni.id.as_str() == "eni-nat").unwrap();
+    assert_eq!(nat.kind, InterfaceKind::Other("nat_gateway".into()));
+    assert_eq!((nat.requester.as_deref(), nat.requester_managed), (Some("amazon-nat"), true));
+    assert_eq!(nat.attachment.as_ref().unwrap().instance, None);
+    // Reservations matter where nodes are: not in the NAT gateway's subnet.
+    assert_eq!(simulator.request_log().count("GetSubnetCidrReservations"), 1);
+}
+
+#[tokio::test]
+async fn readings_in_a_row_stay_below_the_accounts_buckets() {
+    let simulator = simulator(with_interfaces(3_000));
+    simulator.throttle(Throttling::Documented);
+    let inventory = inventory_of(&simulator).await;
+    for _ in 0..4 {
+        inventory.read(&all_of_small()).await;
+    }
+    for stats in inventory.stats() {
+        assert_eq!((stats.throttles, stats.retries, stats.failures), (0, 0, 0), "{}", stats.action);
+    }
+}
