@@ -10,11 +10,7 @@ use crate::v1alpha1::{IpamAudit, NodeIpamReport, SubnetIpamReport};
 /// All kinds, in the order in which to read about them.
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![IpamAudit::crd(), NodeIpamReport::crd(), SubnetIpamReport::crd()];
-    for schema in crds
-        .iter_mut()
-        .flat_map(|crd| &mut crd.spec.versions)
-        .filter_map(|version| version.schema.as_mut())
-    {
+    for schema in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions).filter_map(|version| version.schema.as_mut()) {
         if let Some(root) = schema.open_api_v3_schema.as_mut() {
             plain(root);
         }
@@ -34,18 +30,10 @@ pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::s
 /// server does not know. What a user leaves out stays out, so that a later version can choose better.
 fn plain(schema: &mut JSONSchemaProps) {
     schema.default = None;
-    if schema
-        .format
-        .as_deref()
-        .is_some_and(|format| format.starts_with("uint"))
-    {
+    if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
         schema.format = None;
     }
-    for property in schema
-        .properties
-        .iter_mut()
-        .flat_map(|properties| properties.values_mut())
-    {
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
         plain(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {

@@ -2,7 +2,11 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type; narrower places do not work")]
 
+pub mod convert;
 pub mod crd;
+mod duration;
 pub mod names;
+pub mod settings;
+pub mod transition;
 pub mod v1alpha1;
 pub mod views;

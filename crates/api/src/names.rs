@@ -62,11 +62,7 @@ fn shortened(name: &str, most: usize) -> String {
         return name.to_owned();
     }
     let hash = format!("{:016x}", fnv1a(name.as_bytes()));
-    let head: String = name
-        .chars()
-        .take_while(char::is_ascii)
-        .take(most - hash.len() - 1)
-        .collect();
+    let head: String = name.chars().take_while(char::is_ascii).take(most - hash.len() - 1).collect();
     format!("{}-{hash}", head.trim_end_matches(['-', '.', '_']))
 }
 
@@ -83,10 +79,7 @@ mod tests {
     #[test]
     fn the_default_audit_names_reports_like_their_subjects() {
         assert_eq!(report_name("cluster", "ip-10-0-0-1.internal"), "ip-10-0-0-1.internal");
-        assert_eq!(
-            report_name("batch", "ip-10-0-0-1.internal"),
-            "ip-10-0-0-1.internal.batch"
-        );
+        assert_eq!(report_name("batch", "ip-10-0-0-1.internal"), "ip-10-0-0-1.internal.batch");
     }
 
     #[test]
@@ -96,10 +89,7 @@ mod tests {
         assert_ne!(one, two);
         assert!(one.len() <= NAME_LENGTH, "{one}");
         let label = label_value(&long('a'));
-        assert!(
-            label.len() <= LABEL_LENGTH && label.ends_with(|last: char| last.is_ascii_alphanumeric()),
-            "{label}"
-        );
+        assert!(label.len() <= LABEL_LENGTH && label.ends_with(|last: char| last.is_ascii_alphanumeric()), "{label}");
         assert_eq!(label_value("eu-central-1a"), "eu-central-1a");
     }
 }

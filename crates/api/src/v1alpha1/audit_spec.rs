@@ -46,12 +46,7 @@ use super::IpamAuditStatus;
         json_path = ".status.display.warning",
         description = "Warning problems; n+ or ? if some rules lack data"
     ),
-    printcolumn(
-        name = "Nodes",
-        type_ = "string",
-        json_path = ".status.display.nodes",
-        description = "Nodes in scope"
-    ),
+    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.display.nodes", description = "Nodes in scope"),
     printcolumn(
         name = "Subnets",
         type_ = "string",

@@ -4,10 +4,7 @@
 //! documentation: they become the schema, `kubectl explain` and the API reference. Lists of our own are atomic, because
 //! one writer owns them; conditions are a map by type, as everywhere in Kubernetes.
 
-#![expect(
-    unreachable_pub,
-    reason = "the derive of KubeSchema repeats each struct inside a function"
-)]
+#![expect(unreachable_pub, reason = "the derive of KubeSchema repeats each struct inside a function")]
 
 mod audit_spec;
 mod audit_status;

@@ -111,12 +111,7 @@ use super::{Finding, audit_status::is_zero};
         priority = 1,
         description = "The IpamAudit that the report belongs to"
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        priority = 1
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1)
 )]
 #[x_kube(validation = Rule::new("self == oldSelf")
     .message("a report is about one node for ever: delete it and the controller writes a new one"))]

@@ -22,18 +22,8 @@ use super::{Finding, audit_status::is_zero};
     doc = "Where the IP addresses of one subnet went. Written by the controller, one per IpamAudit and subnet; do not edit.",
     selectable = ".spec.audit",
     selectable = ".spec.subnet",
-    printcolumn(
-        name = "Zone",
-        type_ = "string",
-        json_path = ".status.zone",
-        description = "Availability zone"
-    ),
-    printcolumn(
-        name = "CIDR",
-        type_ = "string",
-        json_path = ".status.display.cidr",
-        description = "IPv4 range"
-    ),
+    printcolumn(name = "Zone", type_ = "string", json_path = ".status.zone", description = "Availability zone"),
+    printcolumn(name = "CIDR", type_ = "string", json_path = ".status.display.cidr", description = "IPv4 range"),
     printcolumn(
         name = "Healthy",
         type_ = "string",
@@ -46,12 +36,7 @@ use super::{Finding, audit_status::is_zero};
         json_path = ".status.display.usable",
         description = "All addresses but the five that AWS keeps"
     ),
-    printcolumn(
-        name = "Free",
-        type_ = "string",
-        json_path = ".status.display.free",
-        description = "Free addresses"
-    ),
+    printcolumn(name = "Free", type_ = "string", json_path = ".status.display.free", description = "Free addresses"),
     printcolumn(
         name = "Free-28",
         type_ = "string",
@@ -129,12 +114,7 @@ use super::{Finding, audit_status::is_zero};
         priority = 1,
         description = "The IpamAudit that the report belongs to"
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        priority = 1
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = 1)
 )]
 #[x_kube(validation = Rule::new("self == oldSelf")
     .message("a report is about one subnet for ever: delete it and the controller writes a new one"))]

@@ -1,0 +1,105 @@
+//! The report of one subnet.
+
+use ipam_audit_core::{outcome::SubnetOutcome, source::Source};
+
+use super::{
+    Context,
+    conditions::{self, Upsert},
+    findings,
+    node::number,
+};
+use crate::v1alpha1::{SubnetAddresses, SubnetDisplay, SubnetIpamReportStatus};
+
+/// What a report of a subnet rests on.
+const SOURCES: &[Source] = &[Source::Nodes, Source::Pods, Source::Subnets, Source::NetworkInterfaces];
+
+/// The report of a subnet.
+pub fn render_subnet(
+    ctx: &Context<'_>,
+    subnet: &SubnetOutcome,
+    previous: Option<&SubnetIpamReportStatus>,
+) -> SubnetIpamReportStatus {
+    let none = SubnetIpamReportStatus::default();
+    let before = previous.unwrap_or(&none);
+    let now = ctx.now();
+    let upsert = Upsert { before: &before.conditions, generation: None, now: &now };
+    let (findings, truncated_findings) = findings::render(ctx, &subnet.findings, &before.findings);
+    let mut status = SubnetIpamReportStatus {
+        conditions: upsert.all(&subnet.conditions),
+        findings,
+        truncated_findings,
+        zone: subnet.zone.to_string(),
+        cidr: subnet.cidr.clone(),
+        nodes: subnet.nodes.into(),
+        addresses: addresses(ctx, subnet, &before.addresses),
+        free_prefixes: subnet.free_prefixes.map(Into::into),
+        new_node_takes: subnet.new_node_takes.map(Into::into),
+        runway: subnet.runway.map(ToOwned::to_owned),
+        stale_sources: ctx.unusable(SOURCES),
+        display: SubnetDisplay::default(),
+    };
+    status.display = display(&status);
+    status
+}
+
+/// The report of a subnet while it is not known which subnets there are: what was known, proven by nothing.
+pub fn keep_subnet(ctx: &Context<'_>, previous: &SubnetIpamReportStatus) -> SubnetIpamReportStatus {
+    let Some(lost) = ctx.lost(SOURCES) else { return previous.clone() };
+    let now = ctx.now();
+    let upsert = Upsert { before: &previous.conditions, generation: None, now: &now };
+    let (findings, truncated_findings) = findings::render(ctx, &[], &previous.findings);
+    let mut status = SubnetIpamReportStatus {
+        conditions: upsert.unknown(lost),
+        findings,
+        truncated_findings,
+        stale_sources: ctx.unusable(SOURCES),
+        ..previous.clone()
+    };
+    status.display = display(&status);
+    status
+}
+
+/// Where the addresses went. Without the pods nobody can tell used from idle, so the ledger stays as it was.
+fn addresses(ctx: &Context<'_>, subnet: &SubnetOutcome, before: &SubnetAddresses) -> SubnetAddresses {
+    let counted = SubnetAddresses {
+        usable: subnet.usable.map(Into::into),
+        free: Some(subnet.free.into()),
+        ..SubnetAddresses::default()
+    };
+    if ctx.lost(&[Source::Pods]).is_some() {
+        let SubnetAddresses { usable, free, .. } = counted;
+        return SubnetAddresses { usable, free, ..before.clone() };
+    }
+    let Some(ledger) = &subnet.ledger else { return counted };
+    SubnetAddresses {
+        pods: Some(ledger.pods.into()),
+        idle: Some(ledger.idle.into()),
+        own: Some(ledger.own.into()),
+        branches: Some(ledger.branches.into()),
+        leaked: Some(ledger.leaked.into()),
+        other: Some(ledger.other.into()),
+        unaccounted: Some(ledger.unaccounted),
+        ..counted
+    }
+}
+
+/// The cells of `kubectl get ipsubnet`, from what the report says.
+fn display(status: &SubnetIpamReportStatus) -> SubnetDisplay {
+    let addresses = &status.addresses;
+    let or_unknown = |text: Option<&String>| text.cloned().unwrap_or_else(|| "?".to_owned());
+    SubnetDisplay {
+        cidr: or_unknown(status.cidr.as_ref()),
+        usable: number(addresses.usable),
+        free: number(addresses.free),
+        free_prefixes: number(status.free_prefixes),
+        pods: number(addresses.pods),
+        idle: number(addresses.idle),
+        own: number(addresses.own),
+        branches: number(addresses.branches),
+        leaked: number(addresses.leaked),
+        other: number(addresses.other),
+        unaccounted: number(addresses.unaccounted),
+        runway: or_unknown(status.runway.as_ref()),
+        worst: findings::worst(&status.findings, conditions::is_unknown(&status.conditions, "Healthy")),
+    }
+}

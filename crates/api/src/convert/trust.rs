@@ -1,0 +1,129 @@
+//! What the sources of an outcome are good for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipam_audit_core::{
+    outcome::{AuditOutcome, RuleAnswer},
+    policy::AuditPolicy,
+    source::{FaultCategory, Source, SourceState},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// An outcome, and what its sources are good for.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub(super) outcome: &'a AuditOutcome,
+    trust: BTreeMap<Source, Trust>,
+    inconclusive: BTreeSet<&'static str>,
+}
+
+/// What one source is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Read, and recently.
+    Fresh,
+    /// The newest attempt failed, the view before it is recent.
+    Failing,
+    /// The last good view is too old to prove anything.
+    Stale,
+    /// The first reading is under way.
+    Pending,
+    /// Never read, and not merely not yet.
+    Missing,
+    /// Optional, and this cluster does not have it.
+    NotInstalled,
+}
+
+impl Trust {
+    fn of(state: &SourceState, now: Timestamp, limit: SignedDuration) -> Self {
+        let category = state.fault.as_ref().map(|fault| fault.category);
+        let Some(as_of) = state.as_of else {
+            return match category {
+                None | Some(FaultCategory::Pending) => Self::Pending,
+                Some(FaultCategory::NotFound) if state.source.is_optional() => Self::NotInstalled,
+                Some(_) => Self::Missing,
+            };
+        };
+        // A watch has no age of its own while it runs: without a fault it is as good as its last event.
+        let ages = category.is_some() || state.source.iam_action().is_some();
+        match category {
+            _ if ages && now.duration_since(as_of) > limit => Self::Stale,
+            Some(_) => Self::Failing,
+            None => Self::Fresh,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "Fresh",
+            Self::Failing => "Failing",
+            Self::Stale => "Stale",
+            Self::Pending => "Pending",
+            Self::Missing => "Missing",
+            Self::NotInstalled => "NotInstalled",
+        }
+    }
+
+    const fn is_lost(self) -> bool {
+        matches!(self, Self::Pending | Self::Missing)
+    }
+}
+
+impl<'a> Context<'a> {
+    /// The context of an outcome that was judged by this policy.
+    pub fn new(outcome: &'a AuditOutcome, policy: &AuditPolicy) -> Self {
+        let limit = SignedDuration::from_secs(i64::from(policy.thresholds.stale_seconds));
+        let trust = |state: &SourceState| (state.source, Trust::of(state, outcome.taken_at, limit));
+        let silent = outcome.rules.iter().filter(|rule| matches!(rule.answer, RuleAnswer::Inconclusive { .. }));
+        Self {
+            outcome,
+            trust: outcome.sources.iter().map(trust).collect(),
+            inconclusive: silent.map(|rule| rule.code).collect(),
+        }
+    }
+
+    /// Whether the outcome's list of nodes is the whole list: only then is a node that is not in it gone.
+    pub fn knows_nodes(&self) -> bool {
+        self.lost(&[Source::Nodes]).is_none()
+    }
+
+    /// Whether the outcome's list of subnets is the whole list: only then is a subnet that is not in it gone.
+    pub fn knows_subnets(&self) -> bool {
+        self.lost(&[Source::Nodes, Source::Subnets, Source::NetworkInterfaces]).is_none()
+    }
+
+    pub(super) fn trust(&self, source: Source) -> Trust {
+        self.trust.get(&source).copied().unwrap_or(Trust::Pending)
+    }
+
+    /// The first of some sources that was never read, so that nothing is known by it.
+    pub(super) fn lost(&self, sources: &[Source]) -> Option<Source> {
+        sources.iter().copied().find(|source| self.trust(*source).is_lost())
+    }
+
+    /// Those of some sources that are missing or stale.
+    pub(super) fn unusable(&self, sources: &[Source]) -> Vec<String> {
+        let unusable = |source: &&Source| self.trust(**source).is_lost() || self.trust(**source) == Trust::Stale;
+        sources.iter().filter(unusable).map(|source| source.name().to_owned()).collect()
+    }
+
+    /// What is known now, or what was known before if that cannot be seen for the lack of a source.
+    pub(super) fn or_kept<T: Clone>(&self, now: Option<T>, sources: &[Source], before: Option<&T>) -> Option<T> {
+        now.or_else(|| self.lost(sources).and_then(|_| before.cloned()))
+    }
+
+    /// Whether a rule could not look.
+    pub(super) fn is_inconclusive(&self, code: &str) -> bool {
+        self.inconclusive.contains(code)
+    }
+
+    pub(super) fn now(&self) -> Time {
+        seconds(self.outcome.taken_at)
+    }
+}
+
+/// A time as the API server keeps it: without fractions.
+pub(super) fn seconds(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}

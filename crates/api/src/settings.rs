@@ -1,0 +1,183 @@
+//! A spec as the program uses it: parsed, checked and with every default filled in.
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use ipam_audit_core::{
+    finding::Severity,
+    ids::VpcId,
+    policy::{AuditPolicy, Thresholds},
+    rules,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+use thiserror::Error;
+
+use crate::{
+    duration,
+    names::DEFAULT_TRUNK_ANNOTATION,
+    v1alpha1::{CniSpec, Gate, IpamAuditSpec, NodeReports, OutputsSpec, ThresholdsSpec},
+};
+
+/// Everything that a spec decides.
+#[derive(Debug, Clone)]
+pub struct AuditSettings {
+    /// How often EC2 is read.
+    pub interval: Duration,
+    /// Whether the audit is stopped.
+    pub suspend: bool,
+    /// Thresholds, gate and disabled rules.
+    pub policy: AuditPolicy,
+    /// The VPC; none for that of the nodes.
+    pub vpc: Option<VpcId>,
+    /// The region; none for that of the environment or the nodes.
+    pub region: Option<String>,
+    /// The nodes in scope; matches all unless the spec says otherwise.
+    pub nodes: Selector,
+    /// Where the VPC CNI is.
+    pub cni: CniSettings,
+    /// Which nodes get a report.
+    pub node_reports: NodeReports,
+    /// Whether events are written.
+    pub events: bool,
+    /// How often `lastAuditTime` is written at least; none for only with other changes.
+    pub heartbeat: Option<Duration>,
+}
+
+/// Where the VPC CNI is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CniSettings {
+    /// The namespace of its DaemonSet.
+    pub namespace: String,
+    /// The name of its DaemonSet.
+    pub daemon_set: String,
+    /// The node annotation that names the trunk interface.
+    pub trunk_annotation: String,
+}
+
+/// A field of a spec that makes no sense. The API server refuses most of them already; a CRD of another version may not.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{field} is {value:?}: {instead}")]
+pub struct SpecError {
+    /// The field, as `spec.interval`.
+    pub field: String,
+    /// What it says.
+    pub value: String,
+    /// What to write instead.
+    pub instead: String,
+}
+
+impl SpecError {
+    fn new(field: &str, value: &dyn fmt::Display, instead: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), value: value.to_string(), instead: instead.into() }
+    }
+}
+
+impl NodeReports {
+    /// Whether a node with so many findings gets a report.
+    pub const fn include(self, findings: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::WithFindings => findings > 0,
+            Self::None => false,
+        }
+    }
+}
+
+impl TryFrom<&IpamAuditSpec> for AuditSettings {
+    type Error = SpecError;
+
+    fn try_from(spec: &IpamAuditSpec) -> Result<Self, SpecError> {
+        let scope = spec.scope.clone().unwrap_or_default();
+        let outputs = spec.outputs.clone().unwrap_or_default();
+        let OutputsSpec { node_reports, events, heartbeat } = outputs;
+        let interval = time("spec.interval", spec.interval.as_deref(), (10, "10s"))?.unwrap_or(Duration::from_mins(1));
+        let policy = policy(spec)?;
+        if interval.as_secs() > policy.thresholds.stale_seconds.into() {
+            let instead = "write one that is not longer than spec.thresholds.staleAfter (15m unless set)";
+            return Err(SpecError::new("spec.interval", &spec.interval.as_deref().unwrap_or_default(), instead));
+        }
+        Ok(Self {
+            interval,
+            suspend: spec.suspend.unwrap_or_default(),
+            policy,
+            vpc: scope.vpc_id.map(VpcId::from),
+            region: spec.aws.clone().and_then(|aws| aws.region),
+            nodes: selector(scope.node_selector)?,
+            cni: spec.cni.clone().unwrap_or_default().into(),
+            node_reports: node_reports.unwrap_or_default(),
+            events: events.unwrap_or(true),
+            heartbeat: time("spec.outputs.heartbeat", heartbeat.as_deref(), (60, "1m"))?,
+        })
+    }
+}
+
+impl From<CniSpec> for CniSettings {
+    fn from(spec: CniSpec) -> Self {
+        Self {
+            namespace: spec.namespace.unwrap_or_else(|| "kube-system".to_owned()),
+            daemon_set: spec.daemon_set.unwrap_or_else(|| "aws-node".to_owned()),
+            trunk_annotation: spec.trunk_eni_annotation.unwrap_or_else(|| DEFAULT_TRUNK_ANNOTATION.to_owned()),
+        }
+    }
+}
+
+fn policy(spec: &IpamAuditSpec) -> Result<AuditPolicy, SpecError> {
+    let gate = match spec.gate.unwrap_or(Gate::Critical) {
+        Gate::None => None,
+        Gate::Critical => Some(Severity::Critical),
+        Gate::Warning => Some(Severity::Warning),
+    };
+    let thresholds = thresholds(&spec.thresholds.clone().unwrap_or_default())?;
+    Ok(AuditPolicy { gate, thresholds, disabled_rules: disabled(&spec.disabled_rules)? })
+}
+
+/// Codes of the rules that are switched off. One that is not known is a mistake and not a wish: it would stay on.
+fn disabled(names: &[String]) -> Result<BTreeSet<String>, SpecError> {
+    let known = |(at, name): (usize, &String)| {
+        let instead = "no such rule; `ipam-audit explain` lists them";
+        let unknown = || SpecError::new(&format!("spec.disabledRules[{at}]"), name, instead);
+        rules::find(name).map(|meta| meta.code.to_owned()).ok_or_else(unknown)
+    };
+    names.iter().enumerate().map(known).collect()
+}
+
+fn thresholds(spec: &ThresholdsSpec) -> Result<Thresholds, SpecError> {
+    let default = Thresholds::default();
+    let percent = (1, 99);
+    let stale = time("spec.thresholds.staleAfter", spec.stale_after.as_deref(), (60, "1m"))?;
+    let stale = stale.and_then(|age| u32::try_from(age.as_secs()).ok());
+    Ok(Thresholds {
+        subnet_free_percent: number("subnetFreePercent", spec.subnet_free_percent, percent)?
+            .unwrap_or(default.subnet_free_percent),
+        burst_pods: number("burstPods", spec.burst_pods, (1, 1000))?.unwrap_or(default.burst_pods),
+        idle_addresses: number("idleAddresses", spec.idle_addresses, (0, 65536))?.unwrap_or(default.idle_addresses),
+        warm_floor: number("warmFloor", spec.warm_floor, (0, 1000))?.unwrap_or(default.warm_floor),
+        branch_used_percent: number("branchUsedPercent", spec.branch_used_percent, percent)?
+            .unwrap_or(default.branch_used_percent),
+        stale_seconds: stale.unwrap_or(default.stale_seconds),
+    })
+}
+
+fn number(name: &str, value: Option<i32>, (least, most): (u32, u32)) -> Result<Option<u32>, SpecError> {
+    let Some(value) = value else { return Ok(None) };
+    let good = u32::try_from(value).ok().filter(|value| (least..=most).contains(value));
+    let bad =
+        || SpecError::new(&format!("spec.thresholds.{name}"), &value, format!("write a number from {least} to {most}"));
+    good.map(Some).ok_or_else(bad)
+}
+
+/// A duration of at least so many seconds and at most a day.
+fn time(field: &str, value: Option<&str>, (least, spoken): (u64, &str)) -> Result<Option<Duration>, SpecError> {
+    const DAY: u64 = 86_400;
+    let Some(value) = value else { return Ok(None) };
+    let good = duration::parse(value).filter(|time| (least..=DAY).contains(&time.as_secs()));
+    let bad = || SpecError::new(field, &value, format!("write a duration from {spoken} to 24h, for example 5m"));
+    good.map(Some).ok_or_else(bad)
+}
+
+fn selector(labels: Option<LabelSelector>) -> Result<Selector, SpecError> {
+    let labels = labels.unwrap_or_default();
+    let shown = serde_json::to_string(&labels).unwrap_or_default();
+    let instead = "write matchLabels, or matchExpressions with In, NotIn (both with values), Exists or DoesNotExist";
+    Selector::try_from(labels).map_err(|_| SpecError::new("spec.scope.nodeSelector", &shown, instead))
+}
