@@ -181,3 +181,72 @@ fn selector(labels: Option<LabelSelector>) -> Result<Selector, SpecError> {
     let instead = "write matchLabels, or matchExpressions with In, NotIn (both with values), Exists or DoesNotExist";
     Selector::try_from(labels).map_err(|_| SpecError::new("spec.scope.nodeSelector", &shown, instead))
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::SelectorExt;
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings(spec: serde_json::Value) -> Result<AuditSettings, SpecError> {
+        AuditSettings::try_from(&serde_json::from_value::<IpamAuditSpec>(spec).unwrap())
+    }
+
+    #[test]
+    fn an_empty_spec_is_the_default_policy() {
+        let settings = settings(json!({})).unwrap();
+        assert_eq!(settings.policy, AuditPolicy::default());
+        assert_eq!((settings.interval, settings.suspend), (Duration::from_mins(1), false));
+        assert_eq!((settings.node_reports, settings.events, settings.heartbeat), (NodeReports::All, true, None));
+        assert_eq!((settings.cni.namespace.as_str(), settings.cni.daemon_set.as_str()), ("kube-system", "aws-node"));
+        assert_eq!(settings.cni.trunk_annotation, "vpc.k8s.aws/trunk-eni-id");
+        assert!(settings.nodes.matches(&std::collections::BTreeMap::new()), "every node is in scope");
+    }
+
+    #[test]
+    fn what_a_spec_says_is_what_counts() {
+        let settings = settings(json!({
+            "interval": "1m30s",
+            "gate": "None",
+            "scope": {"vpcId": "vpc-1", "nodeSelector": {"matchLabels": {"pool": "batch"}}},
+            "aws": {"region": "eu-central-1"},
+            "thresholds": {"burstPods": 20, "staleAfter": "1h"},
+            "disabledRules": ["IPAM210", "subnet-low"],
+            "outputs": {"nodeReports": "WithFindings", "events": false, "heartbeat": "10m"},
+        }))
+        .unwrap();
+        assert_eq!((settings.interval.as_secs(), settings.policy.gate), (90, None));
+        assert_eq!((settings.policy.thresholds.burst_pods, settings.policy.thresholds.stale_seconds), (20, 3600));
+        assert_eq!(settings.policy.thresholds.idle_addresses, Thresholds::default().idle_addresses);
+        let disabled: Vec<_> = settings.policy.disabled_rules.iter().map(String::as_str).collect();
+        assert_eq!(disabled.len(), 2);
+        assert!(disabled.contains(&"IPAM210") && disabled.iter().all(|code| code.starts_with("IPAM")), "{disabled:?}");
+        assert_eq!((settings.vpc, settings.region.as_deref()), (Some("vpc-1".into()), Some("eu-central-1")));
+        assert!(!settings.nodes.matches(&std::collections::BTreeMap::new()));
+        assert!(!settings.node_reports.include(0) && settings.node_reports.include(1));
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_says_what_to_write() {
+        for (spec, field) in [
+            (json!({"interval": "5"}), "spec.interval"),
+            (json!({"interval": "5s"}), "spec.interval"),
+            (json!({"interval": "16m"}), "spec.interval"),
+            (json!({"thresholds": {"staleAfter": "10s"}}), "spec.thresholds.staleAfter"),
+            (json!({"thresholds": {"subnetFreePercent": 100}}), "spec.thresholds.subnetFreePercent"),
+            (json!({"thresholds": {"burstPods": 0}}), "spec.thresholds.burstPods"),
+            (json!({"thresholds": {"warmFloor": -1}}), "spec.thresholds.warmFloor"),
+            (json!({"disabledRules": ["subnet-full", "IPAM999"]}), "spec.disabledRules[1]"),
+            (json!({"outputs": {"heartbeat": "1s"}}), "spec.outputs.heartbeat"),
+            (
+                json!({"scope": {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}}),
+                "spec.scope.nodeSelector",
+            ),
+        ] {
+            let error = settings(spec).unwrap_err();
+            assert_eq!(error.field, field);
+            assert!(error.to_string().starts_with(field) && error.instead.len() > 15, "{error}");
+        }
+    }
+}

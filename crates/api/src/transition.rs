@@ -123,3 +123,68 @@ fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::v1alpha1::Subject;
+
+    fn now() -> Timestamp {
+        "2026-11-21T12:14:00Z".parse().unwrap()
+    }
+
+    fn finding(name: &str, severity: Severity) -> Finding {
+        let noon = Time("2026-11-21T12:00:00Z".parse().unwrap());
+        Finding {
+            code: "IPAM210".to_owned(),
+            name: name.to_owned(),
+            severity,
+            subject: Subject { kind: "Node".to_owned(), name: "node-1".to_owned() },
+            message: "holds 98 pod addresses for 1 pod".to_owned(),
+            remediation: "Set WARM_IP_TARGET=3.".to_owned(),
+            evidence: Vec::new(),
+            first_seen: noon.clone(),
+            last_seen: noon,
+            fingerprint: name.to_owned(),
+            unverified: false,
+        }
+    }
+
+    fn happened(before: &[Finding], after: &[Finding]) -> Vec<(&'static str, String)> {
+        let transitions = transitions(before, after, now());
+        transitions.iter().map(|transition| (transition.event_type(), transition.note())).collect()
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        use Severity::{Critical, Info, Warning};
+        let one = |severity| [finding("warm-pool-too-large", severity)];
+        let opened = "IPAM210: holds 98 pod addresses for 1 pod. Set WARM_IP_TARGET=3.";
+        let worse = "IPAM210 is critical now: holds 98 pod addresses for 1 pod. Set WARM_IP_TARGET=3.";
+        let eased = "IPAM210 is no warning any more after 14m: holds 98 pod addresses for 1 pod";
+        let told = |kind, note: &str| vec![(kind, note.to_owned())];
+        assert_eq!(happened(&[], &one(Warning)), told("Warning", opened));
+        assert_eq!(happened(&one(Warning), &one(Critical)), told("Warning", worse));
+        assert_eq!(happened(&one(Warning), &[]), told("Normal", "IPAM210 resolved after 14m"));
+        assert_eq!(happened(&one(Warning), &one(Info)), told("Normal", eased));
+        assert_eq!(happened(&one(Info), &one(Warning)).len(), 1);
+        for (before, after) in [(Warning, Warning), (Critical, Warning), (Info, Info)] {
+            assert_eq!(happened(&one(before), &one(after)), [], "{before:?} to {after:?}");
+        }
+        assert_eq!(happened(&[], &one(Info)), []);
+        assert_eq!(happened(&one(Info), &[]), []);
+    }
+
+    #[test]
+    fn the_reason_has_no_number_and_the_note_fits() {
+        let mut finding = finding("warm-pool-too-large", Severity::Warning);
+        finding.message = "ä".repeat(2000);
+        let known = Transition { change: Change::Opened, finding: finding.clone() };
+        assert_eq!(known.reason(), "WarmPoolTooLarge");
+        assert!(known.note().len() <= NOTE);
+        finding.code = "IPAM999".to_owned();
+        assert_eq!(Transition { change: Change::Opened, finding }.reason(), "WarmPoolTooLarge");
+    }
+}

@@ -13,6 +13,8 @@ mod findings;
 mod node;
 mod objects;
 mod subnet;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 pub use audit::{Reports, render_audit, render_stalled, render_suspended};
