@@ -1,1 +1,30 @@
-//! The controller.
+//! The controller: watches fill an index, every change makes a snapshot, the engine judges it, what differs is written.
+//!
+//! The flow is one line, here and in logs and metrics: **collect -> snapshot -> evaluate -> render -> publish**. The
+//! index ([`state`]) is filled by watches ([`collect`], [`watch`]), EC2 is read by [`poll`], one audit is [`reconcile`],
+//! and [`publish`] is the only part that writes. Only the leader ([`lease`]) polls and writes; every replica watches.
+//! EC2 is behind [`OpenInventory`]: this crate never sees the AWS SDK.
+
+mod admin;
+mod backoff;
+mod call;
+mod collect;
+mod crds;
+mod error;
+mod lease;
+mod metrics;
+mod poll;
+mod publish;
+mod reconcile;
+mod run;
+mod scrape;
+mod settings;
+mod state;
+mod tasks;
+mod watch;
+
+pub use call::CallError;
+pub use error::Error;
+pub use poll::{CallStats, CountCalls, Ec2Place, OpenInventory};
+pub use run::{Clients, run};
+pub use settings::Settings;

@@ -64,10 +64,7 @@ pub struct CniContainer {
 impl CniContainer {
     /// What it runs with, as far as the ConfigMaps are known.
     pub fn resolve(&self, namespace: &Arc<str>, maps: &ConfigMaps) -> AwsNodeEnv {
-        AwsNodeEnv {
-            image: self.image.clone(),
-            values: self.env.resolve(namespace, maps),
-        }
+        AwsNodeEnv { image: self.image.clone(), values: self.env.resolve(namespace, maps) }
     }
 
     fn runs_the_cni(&self) -> bool {
@@ -93,10 +90,7 @@ impl DaemonSetView {
     /// Its namespace and name.
     pub fn place(&self) -> Result<(&str, &str), Malformed> {
         let meta = &self.metadata;
-        let name = meta
-            .name
-            .as_deref()
-            .ok_or_else(|| Malformed::missing("DaemonSet", meta, "metadata.name"))?;
+        let name = meta.name.as_deref().ok_or_else(|| Malformed::missing("DaemonSet", meta, "metadata.name"))?;
         Ok((meta.namespace.as_deref().unwrap_or_default(), name))
     }
 
@@ -158,10 +152,7 @@ impl AwsNodePodView {
     /// The row of the index; none before the pod is on a node, once it is going, or if it runs no CNI.
     pub fn row(&self, interner: &mut Interner) -> Result<Option<AwsNodePodRow>, Malformed> {
         let meta = &self.metadata;
-        let uid = meta
-            .uid
-            .as_deref()
-            .ok_or_else(|| Malformed::missing("Pod", meta, "metadata.uid"))?;
+        let uid = meta.uid.as_deref().ok_or_else(|| Malformed::missing("Pod", meta, "metadata.uid"))?;
         let node = self.spec.node_name.as_deref().filter(|node| !node.is_empty());
         let container = cni_container(self.spec.containers.as_deref().unwrap_or_default());
         Ok(match (node, container) {
@@ -194,20 +185,11 @@ mod tests {
     #[test]
     fn the_cni_is_told_by_image_whatever_the_registry_tag_or_digest() {
         for (image, want) in [
-            (
-                "602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon-k8s-cni:v1.18.1-eksbuild.3",
-                true,
-            ),
+            ("602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon-k8s-cni:v1.18.1-eksbuild.3", true),
             ("registry:5000/mirror/amazon-k8s-cni@sha256:0123", true),
             ("public.ecr.aws/eks/amazon-k8s-cni:v1@sha256:0123", true),
-            (
-                "602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon-k8s-cni-init:v1.18.1",
-                false,
-            ),
-            (
-                "602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon/aws-network-policy-agent:v1",
-                false,
-            ),
+            ("602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon-k8s-cni-init:v1.18.1", false),
+            ("602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon/aws-network-policy-agent:v1", false),
         ] {
             let list = containers(json!([{"name": "x", "image": image}]));
             assert_eq!(is_vpc_cni(None, &list), want, "{image}");
@@ -220,18 +202,9 @@ mod tests {
         let list = containers(
             json!([{"name": "a", "image": "x/amazon-k8s-cni:1"}, {"name": "aws-node", "image": "own/build:2"}]),
         );
-        assert_eq!(
-            cni_container(&list).map(|container| container.image.as_str()),
-            Some("own/build:2")
-        );
-        assert!(!is_vpc_cni(
-            None,
-            &containers(json!([{"name": "aws-node", "image": "own/build:2"}]))
-        ));
-        assert!(is_vpc_cni(
-            Some(&[("k8s-app".to_owned(), "aws-node".to_owned())].into()),
-            &[]
-        ));
+        assert_eq!(cni_container(&list).map(|container| container.image.as_str()), Some("own/build:2"));
+        assert!(!is_vpc_cni(None, &containers(json!([{"name": "aws-node", "image": "own/build:2"}]))));
+        assert!(is_vpc_cni(Some(&[("k8s-app".to_owned(), "aws-node".to_owned())].into()), &[]));
     }
 
     #[test]

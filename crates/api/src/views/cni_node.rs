@@ -66,16 +66,11 @@ impl CniNodeView {
     /// The row of a snapshot.
     pub fn row(&self, interner: &mut Interner) -> Result<CniNode, Malformed> {
         let meta = &self.metadata;
-        let name = meta
-            .name
-            .as_deref()
-            .ok_or_else(|| Malformed::missing("CNINode", meta, "metadata.name"))?;
+        let name = meta.name.as_deref().ok_or_else(|| Malformed::missing("CNINode", meta, "metadata.name"))?;
         let features = self.spec.features.iter().flatten();
         Ok(CniNode {
             name: interner.node(name),
-            wants_trunk: features
-                .filter_map(|feature| feature.name.as_deref())
-                .any(|name| name == FEATURE_TRUNK),
+            wants_trunk: features.filter_map(|feature| feature.name.as_deref()).any(|name| name == FEATURE_TRUNK),
         })
     }
 }
@@ -90,10 +85,7 @@ mod tests {
     fn a_trunk_is_wanted_by_name_and_other_features_are_tolerated() {
         let row = |spec: serde_json::Value| {
             let object = json!({"metadata": {"name": "node-1"}, "spec": spec});
-            serde_json::from_value::<CniNodeView>(object)
-                .unwrap()
-                .row(&mut Interner::default())
-                .unwrap()
+            serde_json::from_value::<CniNodeView>(object).unwrap().row(&mut Interner::default()).unwrap()
         };
         assert!(
             row(json!({"features": [{"name": "Other", "value": "x"}, {"name": "SecurityGroupsForPods"}]})).wants_trunk

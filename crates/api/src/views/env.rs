@@ -119,20 +119,10 @@ impl EnvView {
 
     /// The names of the ConfigMaps that it refers to.
     fn config_maps(&self) -> impl Iterator<Item = &str> {
-        let imports = self
-            .env_from
-            .iter()
-            .flatten()
-            .filter_map(|import| import.config_map_ref.as_ref());
-        let variables = self
-            .env
-            .iter()
-            .flatten()
-            .filter_map(|variable| variable.value_from.as_ref());
+        let imports = self.env_from.iter().flatten().filter_map(|import| import.config_map_ref.as_ref());
+        let variables = self.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
         let keys = variables.filter_map(|from| from.config_map_key_ref.as_ref());
-        imports
-            .map(|map| map.name.as_str())
-            .chain(keys.map(|key| key.name.as_str()))
+        imports.map(|map| map.name.as_str()).chain(keys.map(|key| key.name.as_str()))
     }
 }
 
@@ -146,10 +136,7 @@ pub fn config_maps_of<'a>(
 }
 
 fn key(namespace: &Arc<str>, name: &str) -> ConfigMapKey {
-    ConfigMapKey {
-        namespace: namespace.clone(),
-        name: name.to_owned(),
-    }
+    ConfigMapKey { namespace: namespace.clone(), name: name.to_owned() }
 }
 
 struct Lookup<'a> {
@@ -177,10 +164,9 @@ impl Lookup<'_> {
         };
         let prefix = import.prefix.as_deref().unwrap_or_default();
         match self.map(&reference.name) {
-            Ok(data) => data
-                .iter()
-                .map(|(name, value)| (format!("{prefix}{name}"), EnvValue::Literal(value.clone())))
-                .collect(),
+            Ok(data) => {
+                data.iter().map(|(name, value)| (format!("{prefix}{name}"), EnvValue::Literal(value.clone()))).collect()
+            }
             Err(why) => unknown(format!("configMap {}", reference.name), why),
         }
     }
@@ -224,9 +210,7 @@ mod tests {
     use super::*;
 
     fn resolve(view: serde_json::Value, maps: &ConfigMaps) -> BTreeMap<String, EnvValue> {
-        serde_json::from_value::<EnvView>(view)
-            .unwrap()
-            .resolve(&"kube-system".into(), maps)
+        serde_json::from_value::<EnvView>(view).unwrap().resolve(&"kube-system".into(), maps)
     }
 
     fn literal(text: &str) -> EnvValue {
@@ -235,21 +219,16 @@ mod tests {
 
     #[test]
     fn the_last_of_a_name_wins_and_env_wins_over_env_from() {
-        let maps = [(
-            key(&"kube-system".into(), "cni"),
-            Ok([("A".into(), "map".into()), ("B".into(), "map".into())].into()),
-        )]
-        .into();
+        let maps =
+            [(key(&"kube-system".into(), "cni"), Ok([("A".into(), "map".into()), ("B".into(), "map".into())].into()))]
+                .into();
         let view = json!({
             "envFrom": [{"configMapRef": {"name": "cni"}}],
             "env": [{"name": "A", "value": "one"}, {"name": "A", "value": "two"},
                 {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "cni", "key": "B"}}}, {"name": "D"}],
         });
         let want = [("A", "two"), ("B", "map"), ("C", "map"), ("D", "")];
-        assert_eq!(
-            resolve(view, &maps),
-            want.map(|(name, value)| (name.to_owned(), literal(value))).into()
-        );
+        assert_eq!(resolve(view, &maps), want.map(|(name, value)| (name.to_owned(), literal(value))).into());
     }
 
     #[test]
@@ -274,9 +253,6 @@ mod tests {
         let maps = [(key(&"kube-system".into(), "cni"), Ok(BTreeMap::new()))].into();
         let reference = |optional: bool| json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cni", "key": "B", "optional": optional}}}]});
         assert_eq!(resolve(reference(true), &maps), BTreeMap::new());
-        assert!(matches!(
-            resolve(reference(false), &maps).get("A"),
-            Some(EnvValue::Unresolved(_))
-        ));
+        assert!(matches!(resolve(reference(false), &maps).get("A"), Some(EnvValue::Unresolved(_))));
     }
 }

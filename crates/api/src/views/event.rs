@@ -60,24 +60,18 @@ impl EventView {
         let of_sandbox = self.reason.as_deref() == Some(POD_SANDBOX_FAILED);
         let of_address = self.message.as_deref().is_some_and(|text| text.contains(NO_ADDRESS));
         let pod = self.involved_object.uid.clone()?;
-        (of_pod && of_sandbox && of_address).then_some(Refusal {
-            pod,
-            at: self.last_seen()?,
-        })
+        (of_pod && of_sandbox && of_address).then_some(Refusal { pod, at: self.last_seen()? })
     }
 
     /// Events exist in two generations: with counts and timestamps, and with a series.
     fn last_seen(&self) -> Option<Timestamp> {
-        let series = self
-            .series
-            .as_ref()
-            .and_then(|series| series.last_observed_time.as_ref());
+        let series = self.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
         let seconds = self.last_timestamp.as_ref().or(self.first_timestamp.as_ref());
-        series
-            .or(self.event_time.as_ref())
-            .map(|time| time.0)
-            .max(seconds.map(|time| time.0))
-            .or(self.metadata.creation_timestamp.as_ref().map(|time| time.0))
+        series.or(self.event_time.as_ref()).map(|time| time.0).max(seconds.map(|time| time.0)).or(self
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0))
     }
 }
 

@@ -54,19 +54,13 @@ pub(super) struct Kept<K> {
 
 impl<K> Default for Kept<K> {
     fn default() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            which: PhantomData,
-        }
+        Self { entries: BTreeMap::new(), which: PhantomData }
     }
 }
 
 impl<K> Clone for Kept<K> {
     fn clone(&self) -> Self {
-        Self {
-            entries: self.entries.clone(),
-            which: PhantomData,
-        }
+        Self { entries: self.entries.clone(), which: PhantomData }
     }
 }
 

@@ -38,11 +38,7 @@ pub struct Malformed {
 
 impl Malformed {
     fn new(kind: &'static str, meta: &ObjectMeta, what: impl Into<String>) -> Self {
-        Self {
-            kind,
-            object: qualified_name(meta),
-            what: what.into(),
-        }
+        Self { kind, object: qualified_name(meta), what: what.into() }
     }
 
     fn missing(kind: &'static str, meta: &ObjectMeta, field: &str) -> Self {
@@ -53,7 +49,5 @@ impl Malformed {
 /// `namespace/name`, or the name alone for objects outside of namespaces.
 pub fn qualified_name(meta: &ObjectMeta) -> String {
     let name = meta.name.as_deref().unwrap_or("?");
-    meta.namespace
-        .as_deref()
-        .map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+    meta.namespace.as_deref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }

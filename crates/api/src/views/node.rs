@@ -22,11 +22,8 @@ const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
 const LEGACY_TRUNK: &str = "vpc.amazonaws.com/has-trunk-attached";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// Labels that name the group a node belongs to, the most specific first.
-const NODE_GROUP: [&str; 3] = [
-    "eks.amazonaws.com/nodegroup",
-    "karpenter.sh/nodepool",
-    "alpha.eksctl.io/nodegroup-name",
-];
+const NODE_GROUP: [&str; 3] =
+    ["eks.amazonaws.com/nodegroup", "karpenter.sh/nodepool", "alpha.eksctl.io/nodegroup-name"];
 
 /// A node, without what no audit looks at: images, conditions, addresses.
 #[derive(Debug, Clone, Default, Deserialize, Resource)]
@@ -89,14 +86,14 @@ impl NodeRow {
         Arc::new(node)
     }
 
+    /// The row without any annotation.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Its labels, sorted by key: what a selector looks at.
     pub fn labels(&self) -> &[(Arc<str>, Arc<str>)] {
         &self.labels
-    }
-
-    /// Its `metadata.uid`.
-    pub fn uid(&self) -> &Arc<str> {
-        &self.node.uid
     }
 }
 
@@ -104,26 +101,15 @@ impl NodeView {
     /// The row of the index.
     pub fn row(&self, interner: &mut Interner) -> Result<NodeRow, Malformed> {
         let meta = &self.metadata;
-        let name = meta
-            .name
-            .as_deref()
-            .ok_or_else(|| Malformed::missing("Node", meta, "metadata.name"))?;
-        let uid = meta
-            .uid
-            .as_deref()
-            .ok_or_else(|| Malformed::missing("Node", meta, "metadata.uid"))?;
+        let name = meta.name.as_deref().ok_or_else(|| Malformed::missing("Node", meta, "metadata.name"))?;
+        let uid = meta.uid.as_deref().ok_or_else(|| Malformed::missing("Node", meta, "metadata.uid"))?;
         let node = Node {
             name: interner.node(name),
             uid: uid.into(),
             instance: self.spec.provider_id.as_deref().and_then(InstanceId::from_provider_id),
-            instance_type: self
-                .label(INSTANCE_TYPE)
-                .map(|text| InstanceType::new(interner.text(text))),
+            instance_type: self.label(INSTANCE_TYPE).map(|text| InstanceType::new(interner.text(text))),
             zone: self.label(ZONE).map(|text| Zone::new(interner.text(text))),
-            node_group: NODE_GROUP
-                .iter()
-                .find_map(|key| self.label(key))
-                .map(|text| interner.text(text)),
+            node_group: NODE_GROUP.iter().find_map(|key| self.label(key)).map(|text| interner.text(text)),
             max_pods: count(&self.status.capacity.entries, "pods"),
             branch_slots: count(&self.status.allocatable.entries, POD_ENI),
             cordoned: self.is_cordoned(),
@@ -136,9 +122,7 @@ impl NodeView {
         };
         Ok(NodeRow {
             node: Arc::new(node),
-            labels: pairs(meta.labels.as_ref(), |key, value| {
-                Some((interner.text(key), interner.text(value)))
-            }),
+            labels: pairs(meta.labels.as_ref(), |key, value| Some((interner.text(key), interner.text(value)))),
             interfaces: pairs(meta.annotations.as_ref(), |key, value| {
                 value.starts_with("eni-").then(|| (key.into(), EniId::from(value)))
             }),
@@ -160,13 +144,7 @@ impl NodeView {
         let foreign = |id: &str| InstanceId::from_provider_id(id).is_none();
         if matches!(self.label(COMPUTE_TYPE), Some("fargate" | "hybrid" | "auto")) {
             Platform::Unmanaged
-        } else if self
-            .spec
-            .provider_id
-            .as_deref()
-            .filter(|id| !id.is_empty())
-            .is_some_and(foreign)
-        {
+        } else if self.spec.provider_id.as_deref().filter(|id| !id.is_empty()).is_some_and(foreign) {
             Platform::Unmanaged
         } else if self.label(OS) == Some("windows") {
             Platform::Windows
@@ -180,10 +158,7 @@ fn pairs<V>(
     map: Option<&BTreeMap<String, String>>,
     mut make: impl FnMut(&str, &str) -> Option<(Arc<str>, V)>,
 ) -> Box<[(Arc<str>, V)]> {
-    map.into_iter()
-        .flatten()
-        .filter_map(|(key, value)| make(key, value))
-        .collect()
+    map.into_iter().flatten().filter_map(|(key, value)| make(key, value)).collect()
 }
 
 /// A count among quantities; a suffix or a fraction makes no sense for pods and is taken as "not known".
@@ -198,10 +173,7 @@ mod tests {
     use super::*;
 
     fn row(object: Value) -> NodeRow {
-        serde_json::from_value::<NodeView>(object)
-            .unwrap()
-            .row(&mut Interner::default())
-            .unwrap()
+        serde_json::from_value::<NodeView>(object).unwrap().row(&mut Interner::default()).unwrap()
     }
 
     fn full() -> Value {
@@ -220,14 +192,8 @@ mod tests {
         let node = row(full()).with_trunk_annotation("none");
         assert_eq!(node.instance.as_ref().map(InstanceId::as_str), Some("i-0abc"));
         assert_eq!(node.node_group.as_deref(), Some("batch"));
-        assert_eq!(
-            (node.max_pods, node.branch_slots, node.cordoned),
-            (Some(234), Some(107), true)
-        );
-        assert_eq!(
-            (node.platform, &node.trunk_hints.annotation),
-            (Platform::LinuxEc2, &None)
-        );
+        assert_eq!((node.max_pods, node.branch_slots, node.cordoned), (Some(234), Some(107), true));
+        assert_eq!((node.platform, &node.trunk_hints.annotation), (Platform::LinuxEc2, &None));
     }
 
     #[test]
@@ -253,15 +219,9 @@ mod tests {
                 .node
                 .platform
         };
-        assert_eq!(
-            platform(json!({"eks.amazonaws.com/compute-type": "auto"}), "aws:///a/i-1"),
-            Platform::Unmanaged
-        );
+        assert_eq!(platform(json!({"eks.amazonaws.com/compute-type": "auto"}), "aws:///a/i-1"), Platform::Unmanaged);
         assert_eq!(platform(json!({}), "aws:///a/fargate-ip-10-0-0-1"), Platform::Unmanaged);
-        assert_eq!(
-            platform(json!({"kubernetes.io/os": "windows"}), "aws:///a/i-1"),
-            Platform::Windows
-        );
+        assert_eq!(platform(json!({"kubernetes.io/os": "windows"}), "aws:///a/i-1"), Platform::Windows);
         assert_eq!(platform(json!({}), ""), Platform::LinuxEc2);
     }
 }

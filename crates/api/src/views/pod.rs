@@ -96,14 +96,8 @@ impl PodView {
     /// The row of a snapshot. Whether kubelet was refused an address comes from events, not from here.
     pub fn row(&self, interner: &mut Interner) -> Result<Pod, Malformed> {
         let meta = &self.metadata;
-        let name = meta
-            .name
-            .as_deref()
-            .ok_or_else(|| Malformed::missing("Pod", meta, "metadata.name"))?;
-        let uid = meta
-            .uid
-            .as_deref()
-            .ok_or_else(|| Malformed::missing("Pod", meta, "metadata.uid"))?;
+        let name = meta.name.as_deref().ok_or_else(|| Malformed::missing("Pod", meta, "metadata.name"))?;
+        let uid = meta.uid.as_deref().ok_or_else(|| Malformed::missing("Pod", meta, "metadata.uid"))?;
         let text = self.status.pod_ip.as_deref().filter(|text| !text.is_empty());
         let workload = self.workload().map(|name| interner.text(&name));
         Ok(Pod {
@@ -111,12 +105,7 @@ impl PodView {
             name: name.into(),
             uid: uid.into(),
             workload,
-            node: self
-                .spec
-                .node_name
-                .as_deref()
-                .filter(|node| !node.is_empty())
-                .map(|node| interner.node(node)),
+            node: self.spec.node_name.as_deref().filter(|node| !node.is_empty()).map(|node| interner.node(node)),
             address: text.map(|text| self.ipv4(text)).transpose()?.flatten(),
             host_network: self.spec.host_network.unwrap_or_default(),
             phase: phase(self.status.phase.as_deref()),
@@ -132,11 +121,7 @@ impl PodView {
         match text.parse() {
             Ok(std::net::IpAddr::V4(address)) => Ok(Some(address)),
             Ok(std::net::IpAddr::V6(_)) => Ok(None),
-            Err(_) => Err(Malformed::new(
-                "Pod",
-                &self.metadata,
-                format!("status.podIP {text:?} is not an address"),
-            )),
+            Err(_) => Err(Malformed::new("Pod", &self.metadata, format!("status.podIP {text:?} is not an address"))),
         }
     }
 
@@ -153,11 +138,7 @@ impl PodView {
     fn workload(&self) -> Option<String> {
         let owners = self.metadata.owner_references.as_ref()?;
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
-        let hash = self
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(POD_TEMPLATE_HASH));
+        let hash = self.metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH));
         let deployment = hash
             .filter(|_| owner.kind == "ReplicaSet")
             .and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
@@ -184,10 +165,7 @@ fn branch_interface(annotation: &str) -> Option<EniId> {
         eni_id: Arc<str>,
     }
     let branches: Vec<Branch> = serde_json::from_str(annotation).ok()?;
-    branches
-        .into_iter()
-        .map(|branch| EniId::new(branch.eni_id))
-        .find(|eni| !eni.as_str().is_empty())
+    branches.into_iter().map(|branch| EniId::new(branch.eni_id)).find(|eni| !eni.as_str().is_empty())
 }
 
 #[cfg(test)]
@@ -197,9 +175,7 @@ mod tests {
     use super::*;
 
     fn row(object: Value) -> Result<Pod, Malformed> {
-        serde_json::from_value::<PodView>(object)
-            .unwrap()
-            .row(&mut Interner::default())
+        serde_json::from_value::<PodView>(object).unwrap().row(&mut Interner::default())
     }
 
     #[test]
@@ -235,15 +211,9 @@ mod tests {
     fn nonsense_is_named_and_absence_is_not_nonsense() {
         let bad =
             row(json!({"metadata": {"name": "p", "namespace": "shop", "uid": "u"}, "status": {"podIP": "10.0.0"}}));
-        assert_eq!(
-            bad.unwrap_err().to_string(),
-            "Pod shop/p: status.podIP \"10.0.0\" is not an address"
-        );
+        assert_eq!(bad.unwrap_err().to_string(), "Pod shop/p: status.podIP \"10.0.0\" is not an address");
         let none = row(json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": null}})).unwrap();
         assert_eq!((none.address, none.node, none.phase), (None, None, PodPhase::Pending));
-        assert!(
-            row(json!({"metadata": {"name": "p"}})).is_err(),
-            "a pod without uid cannot be told from the next"
-        );
+        assert!(row(json!({"metadata": {"name": "p"}})).is_err(), "a pod without uid cannot be told from the next");
     }
 }

@@ -1,0 +1,115 @@
+//! Calls to the API server: each within a time limit, each failure with a category and a sentence that helps.
+
+use std::{future::Future, time::Duration};
+
+use ipam_audit_core::source::{FaultCategory, SourceFault};
+use thiserror::Error;
+
+/// How long a read may take.
+pub(crate) const READ_LIMIT: Duration = Duration::from_secs(30);
+/// How long a write may take.
+pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// The API server or the way to it.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// Awaits a call, but not for ever: kube's own retries alone may take minutes.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(CallError::TimedOut(limit)),
+    }
+}
+
+impl CallError {
+    /// Whether the object or the kind is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Kube(kube::Error::Api(status)) if status.is_not_found())
+    }
+
+    /// Whether somebody else wrote first.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Kube(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists())
+    }
+
+    /// Whether the API server's definition of one of our kinds lacks a field that this version writes.
+    pub(crate) fn is_unknown_field(&self) -> bool {
+        matches!(self, Self::Kube(kube::Error::Api(status)) if status.message.contains("field not declared in schema"))
+    }
+
+    /// What kind of fault it is.
+    pub(crate) fn category(&self) -> FaultCategory {
+        match self {
+            Self::TimedOut(_) => FaultCategory::Unreachable,
+            Self::Kube(error) => category(error),
+        }
+    }
+
+    /// The fault of a source that is read with this verb from this resource.
+    pub(crate) fn fault(&self, verb: &str, resource: &str) -> SourceFault {
+        let category = self.category();
+        let message = match category {
+            FaultCategory::Denied => format!(
+                "the operator's ServiceAccount may not {verb} {resource}; apply the shipped ClusterRole (`ipam-audit rbac`)"
+            ),
+            FaultCategory::Credentials => "the API server does not accept the operator's credentials".to_owned(),
+            FaultCategory::NotFound => format!("the API server does not serve {resource}"),
+            FaultCategory::Throttled => format!("the API server asks to {verb} {resource} later"),
+            FaultCategory::Malformed => format!("an answer about {resource} makes no sense: {self}"),
+            FaultCategory::Unreachable => format!("the API server does not answer ({verb} {resource})"),
+            FaultCategory::ServerFault | FaultCategory::Pending => {
+                format!("the API server failed ({verb} {resource}): {self}")
+            }
+        };
+        SourceFault { category, message }
+    }
+}
+
+fn category(error: &kube::Error) -> FaultCategory {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 => FaultCategory::Credentials,
+            403 => FaultCategory::Denied,
+            404 => FaultCategory::NotFound,
+            429 => FaultCategory::Throttled,
+            400..=499 => FaultCategory::Malformed,
+            _ => FaultCategory::ServerFault,
+        },
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => FaultCategory::Malformed,
+        kube::Error::Auth(_) => FaultCategory::Credentials,
+        _ => FaultCategory::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_denied_watch_names_the_verb_and_the_resource() {
+        let status = Status::failure("no", "Forbidden").with_code(403);
+        let fault = CallError::Kube(kube::Error::Api(status.boxed())).fault("watch", "pods");
+        assert_eq!(fault.category, FaultCategory::Denied);
+        assert!(fault.message.contains("may not watch pods"), "{}", fault.message);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_an_answer_is_unreachable() {
+        let never = std::future::pending::<Result<(), kube::Error>>();
+        let error = within(Duration::from_secs(5), never).await.unwrap_err();
+        assert_eq!(error.category(), FaultCategory::Unreachable);
+    }
+}

@@ -1,0 +1,381 @@
+//! Reads EC2, by the leader only: one task per distinct scope, however many audits share it.
+//!
+//! What was read last stays, with its age, when a later reading fails; a reading that says the same again is no change
+//! and causes no audit. A first failure that may pass is tried again before it is reported.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ipam_audit_core::{
+    ids::{InstanceId, InstanceType, VpcId},
+    inventory::{Inventory, InventoryScope, ReadInventory},
+    snapshot::{Node, Platform},
+    source::{FaultCategory, Reading, Source, SourceFault, SourceState},
+};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::{
+    backoff::{Backoff, jittered},
+    lease::Leadership,
+    settings::Settings,
+    state::{State, may_pass},
+};
+
+/// A reading that takes longer than this will never end.
+const READING_LIMIT: Duration = Duration::from_mins(15);
+
+/// Where to look for EC2.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ec2Place {
+    /// The region that the audit's spec names.
+    pub region: Option<String>,
+    /// The region that most nodes say they are in: to use when neither the spec nor the environment names one.
+    pub region_of_nodes: Option<String>,
+}
+
+/// Calls of one action that were sent to EC2 since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallStats {
+    /// The action, for example `DescribeSubnets`.
+    pub action: &'static str,
+    /// Requests, repeated ones included.
+    pub requests: u64,
+    /// How many of them EC2 asked to repeat later.
+    pub throttles: u64,
+    /// Calls that failed in the end.
+    pub failures: u64,
+}
+
+/// A reader of EC2 that counts what it sends.
+pub trait CountCalls {
+    /// What was sent so far, by action.
+    fn calls(&self) -> Vec<CallStats>;
+}
+
+/// Makes readers of EC2: the controller has one for each region that its audits name.
+pub trait OpenInventory: Send + Sync + 'static {
+    /// The readers.
+    type Inventory: ReadInventory + CountCalls;
+
+    /// A reader. It must not fail: what is wrong shows as the faults of its first reading.
+    fn open(&self, place: &Ec2Place) -> impl Future<Output = Self::Inventory> + Send;
+}
+
+/// What one audit wants of EC2; audits that want the same share it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ec2Scope {
+    pub(crate) region: Option<String>,
+    pub(crate) vpc: Option<String>,
+}
+
+/// The latest view of one scope.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    pub(crate) inventory: Inventory,
+    /// Whether EC2 was asked at least once.
+    pub(crate) asked: bool,
+}
+
+type Wishes = BTreeMap<String, (Ec2Scope, Duration)>;
+
+/// Which scopes are wanted, and what is known of each.
+#[derive(Debug)]
+pub(crate) struct Polls {
+    wishes: watch::Sender<Wishes>,
+    views: Mutex<BTreeMap<Ec2Scope, View>>,
+    calls: Mutex<BTreeMap<Ec2Scope, Vec<CallStats>>>,
+}
+
+impl Polls {
+    pub(crate) fn new() -> Self {
+        Self { wishes: watch::Sender::new(Wishes::new()), views: Mutex::default(), calls: Mutex::default() }
+    }
+
+    /// An audit wants a scope, read this often.
+    pub(crate) fn want(&self, audit: &str, scope: &Ec2Scope, interval: Duration) {
+        let wish = (scope.clone(), interval);
+        self.wishes.send_if_modified(|wishes| wishes.insert(audit.to_owned(), wish.clone()).as_ref() != Some(&wish));
+    }
+
+    /// Audits that are gone or suspended want nothing any more.
+    pub(crate) fn retain(&self, audits: &BTreeSet<String>) {
+        self.wishes.send_if_modified(|wishes| {
+            let before = wishes.len();
+            wishes.retain(|audit, _| audits.contains(audit));
+            wishes.len() < before
+        });
+    }
+
+    /// An audit wants nothing for now.
+    pub(crate) fn drop_wish(&self, audit: &str) {
+        self.wishes.send_if_modified(|wishes| wishes.remove(audit).is_some());
+    }
+
+    /// What is known of a scope.
+    pub(crate) fn view(&self, scope: &Ec2Scope) -> View {
+        lock(&self.views).get(scope).cloned().unwrap_or_default()
+    }
+
+    /// Calls sent so far, by action, over all scopes.
+    pub(crate) fn calls(&self) -> BTreeMap<&'static str, CallStats> {
+        let mut sums: BTreeMap<&'static str, CallStats> = BTreeMap::new();
+        for stats in lock(&self.calls).values().flatten() {
+            let sum = sums.entry(stats.action).or_insert(CallStats {
+                action: stats.action,
+                requests: 0,
+                throttles: 0,
+                failures: 0,
+            });
+            sum.requests += stats.requests;
+            sum.throttles += stats.throttles;
+            sum.failures += stats.failures;
+        }
+        sums
+    }
+
+    /// Every source of EC2, as old as its oldest view over all scopes.
+    pub(crate) fn source_states(&self) -> Vec<SourceState> {
+        let mut oldest: BTreeMap<Source, SourceState> = BTreeMap::new();
+        for state in lock(&self.views).values().flat_map(|view| view.inventory.states()) {
+            match oldest.get(&state.source) {
+                Some(known) if known.as_of <= state.as_of => {}
+                _ => drop(oldest.insert(state.source, state)),
+            }
+        }
+        oldest.into_values().collect()
+    }
+
+    fn scopes(&self) -> BTreeMap<Ec2Scope, Duration> {
+        let mut scopes: BTreeMap<Ec2Scope, Duration> = BTreeMap::new();
+        for (scope, interval) in self.wishes.borrow().values() {
+            let shortest = scopes.entry(scope.clone()).or_insert(*interval);
+            *shortest = (*shortest).min(*interval);
+        }
+        scopes
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a poller needs.
+pub(crate) struct Poller<O> {
+    pub(crate) open: O,
+    pub(crate) polls: Arc<Polls>,
+    pub(crate) state: Arc<State>,
+    pub(crate) leadership: Leadership,
+    pub(crate) settings: Settings,
+}
+
+/// Starts and stops a task for each wanted scope, for ever. Ends only if one of them ends, which none should.
+pub(crate) async fn run<O: OpenInventory>(poller: Arc<Poller<O>>) {
+    let mut running = JoinSet::new();
+    let mut started: BTreeMap<(Ec2Scope, Duration), AbortHandle> = BTreeMap::new();
+    let mut wishes = poller.polls.wishes.subscribe();
+    loop {
+        wishes.mark_unchanged();
+        let scopes = poller.polls.scopes();
+        for (_, gone) in started.extract_if(.., |(scope, interval), _| scopes.get(scope) != Some(interval)) {
+            gone.abort();
+        }
+        lock(&poller.polls.views).retain(|scope, _| scopes.contains_key(scope));
+        for key in scopes {
+            if !started.contains_key(&key) {
+                let (scope, interval) = key.clone();
+                started.insert(key, running.spawn(poll(poller.clone(), scope, interval)));
+            }
+        }
+        tokio::select! {
+            wish = wishes.changed() => if wish.is_err() { return },
+            Some(ended) = running.join_next() => if !ended.is_err_and(|error| error.is_cancelled()) { return },
+        }
+    }
+}
+
+async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interval: Duration) {
+    let interval = poller.settings.ec2_interval.unwrap_or(interval);
+    let mut backoff = Backoff::new(poller.settings.ec2_retry.min(interval), interval);
+    let mut failures = 0_u32;
+    poller.first_nodes().await;
+    let place = Ec2Place {
+        region: scope.region.clone(),
+        region_of_nodes: poller.state.read(|parts| region_of(parts.nodes.rows.rows().map(|row| row.node()))),
+    };
+    let reader = poller.open.open(&place).await;
+    loop {
+        poller.leadership.held().await;
+        let wish = poller.wish(&scope);
+        let answer = tokio::time::timeout(READING_LIMIT, reader.read(&wish)).await;
+        let now = answer.unwrap_or_default();
+        let passing =
+            now.states().iter().filter_map(|state| state.fault.as_ref()).any(|fault| may_pass(fault.category));
+        failures = if passing { failures + 1 } else { 0 };
+        poller.merge(&scope, now, failures > 1);
+        lock(&poller.polls.calls).insert(scope.clone(), reader.calls());
+        let pause = if passing {
+            backoff.next()
+        } else {
+            backoff.reset();
+            jittered(interval)
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl<O> Poller<O> {
+    /// Waits for the first list of nodes, which the scope depends on, but not for ever.
+    async fn first_nodes(&self) {
+        let mut changes = self.state.changes();
+        let listed = async {
+            while !self.state.read(|parts| parts.nodes.health.is_listed()) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        drop(tokio::time::timeout(self.settings.first_list_wait, listed).await);
+    }
+
+    fn wish(&self, scope: &Ec2Scope) -> InventoryScope {
+        let (mut instances, mut types): (BTreeSet<InstanceId>, BTreeSet<InstanceType>) = Default::default();
+        self.state.read(|parts| {
+            let nodes = parts.nodes.rows.rows().map(|row| row.node());
+            for node in nodes.filter(|node| node.platform != Platform::Unmanaged) {
+                instances.extend(node.instance.clone());
+                types.extend(node.instance_type.clone());
+            }
+        });
+        InventoryScope {
+            vpc: scope.vpc.as_deref().map(VpcId::from),
+            instances: instances.into_iter().collect(),
+            instance_types: types.into_iter().collect(),
+            reservation_subnets: Vec::new(),
+        }
+    }
+
+    /// Puts a reading on top of what was known.
+    fn merge(&self, scope: &Ec2Scope, now: Inventory, certain: bool) {
+        let mut views = lock(&self.polls.views);
+        let view = views.entry(scope.clone()).or_default();
+        let before = std::mem::take(&mut view.inventory);
+        let faults = before.states().map(|state| state.fault);
+        let mut merge = Merge { certain, news: !view.asked };
+        view.asked = true;
+        view.inventory = Inventory {
+            vpcs: merge.part(before.vpcs, now.vpcs),
+            subnets: merge.part(before.subnets, now.subnets),
+            interfaces: merge.part(before.interfaces, now.interfaces),
+            instance_types: merge.part(before.instance_types, now.instance_types),
+            reservations: merge.part(before.reservations, now.reservations),
+        };
+        for (state, fault) in view.inventory.states().into_iter().zip(faults) {
+            let (was, is) = (fault.map(|fault| fault.category), state.fault.as_ref().map(|fault| fault.category));
+            log(state.source, was, is, state.fault.as_ref().map(|fault| fault.message.as_str()));
+        }
+        drop(views);
+        if merge.news {
+            self.state.touch();
+        }
+    }
+}
+
+/// One line when a fault begins or changes its kind, one when it heals.
+fn log(source: Source, was: Option<FaultCategory>, is: Option<FaultCategory>, message: Option<&str>) {
+    let first_reading = was == Some(FaultCategory::Pending);
+    match is {
+        Some(category) if was != is => {
+            let message = message.unwrap_or_default();
+            tracing::warn!(source = source.name(), category = category.name(), "EC2: {message}");
+        }
+        None if was.is_some() && !first_reading => tracing::info!(source = source.name(), "EC2: healed"),
+        _ => {}
+    }
+}
+
+struct Merge {
+    /// Whether faults that may pass have lasted long enough to be reported.
+    certain: bool,
+    /// Whether an audit could see a difference.
+    news: bool,
+}
+
+impl Merge {
+    fn part<T: PartialEq>(&mut self, before: Reading<T>, now: Reading<T>) -> Reading<T> {
+        let hidden = |fault: &SourceFault| {
+            !self.certain && may_pass(fault.category) && before.last_good.is_some() && before.fault.is_none()
+        };
+        let fault = now.fault.filter(|fault| !hidden(fault));
+        let same = now.last_good.as_ref().is_none_or(|new| before.value() == Some(&new.value));
+        self.news |= !same || fault != before.fault;
+        Reading { last_good: now.last_good.or(before.last_good), fault }
+    }
+}
+
+/// The region that most nodes are in: a zone's name less its last letter.
+fn region_of<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for zone in nodes.filter_map(|node| node.zone.as_ref()) {
+        let region = zone.as_str().trim_end_matches(|last: char| last.is_ascii_lowercase());
+        if region.ends_with(|last: char| last.is_ascii_digit()) {
+            *counts.entry(region).or_default() += 1;
+        }
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(region, _)| region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use ipam_audit_core::source::Observed;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn failed(category: FaultCategory) -> Reading<u8> {
+        Reading::missing(category, category.name())
+    }
+
+    fn good(value: u8, second: i64) -> Reading<u8> {
+        Reading::fresh(value, Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn a_first_hiccup_is_hidden_and_a_second_one_is_told_with_the_last_good_view() {
+        let mut first = Merge { certain: false, news: false };
+        let hiccup = first.part(good(1, 10), failed(FaultCategory::Throttled));
+        assert_eq!((hiccup, first.news), (good(1, 10), false));
+        let mut second = Merge { certain: true, news: false };
+        let told = second.part(good(1, 10), failed(FaultCategory::Throttled));
+        assert_eq!((told.value(), told.fault.is_some(), second.news), (Some(&1), true, true));
+    }
+
+    #[test]
+    fn a_missing_right_is_told_at_once_and_so_is_a_fault_without_any_view() {
+        for (before, fault) in [(good(1, 10), FaultCategory::Denied), (Reading::default(), FaultCategory::Unreachable)]
+        {
+            let mut merge = Merge { certain: false, news: false };
+            let told = merge.part(before, failed(fault));
+            assert_eq!((told.fault.map(|fault| fault.category), merge.news), (Some(fault), true));
+        }
+    }
+
+    #[test]
+    fn the_same_again_is_no_news_but_moves_the_age() {
+        let mut merge = Merge { certain: false, news: false };
+        let newer = merge.part(good(1, 10), good(1, 20));
+        assert_eq!((newer, merge.news), (good(1, 20), false));
+        let healed = Reading {
+            last_good: Some(Observed { value: 1, as_of: Timestamp::UNIX_EPOCH }),
+            fault: Some(SourceFault { category: FaultCategory::Throttled, message: String::new() }),
+        };
+        let _ = merge.part(healed, good(1, 30));
+        assert!(merge.news, "a fault that is over is news");
+    }
+}

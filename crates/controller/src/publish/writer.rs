@@ -1,0 +1,162 @@
+//! The one way to write: server-side apply under our field manager, within a time limit, at a bounded rate, and only
+//! while this process leads.
+
+use std::{fmt::Debug, time::Duration};
+
+use ipam_audit_api::names::FIELD_MANAGER;
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    core::ClusterResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::{
+    call::{CallError, WRITE_LIMIT, within},
+    lease::Leadership,
+    metrics::Metrics,
+    settings::Settings,
+};
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// Another replica leads.
+    NotLeader,
+    /// The API server refused, or did not answer.
+    Failed(CallError),
+}
+
+/// Writes objects.
+pub(crate) struct Writer {
+    client: Client,
+    leadership: Leadership,
+    pace: Duration,
+    next: Mutex<Instant>,
+    pub(crate) concurrency: usize,
+}
+
+/// A kind that is cluster-scoped and known at compile time: all of ours are.
+pub(crate) trait OurKind:
+    Resource<DynamicType = (), Scope = ClusterResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// The label in metrics and logs.
+    const NAME: &'static str;
+}
+
+impl Writer {
+    pub(crate) fn new(client: Client, leadership: Leadership, settings: &Settings) -> Self {
+        Self {
+            client,
+            leadership,
+            pace: Duration::from_secs(1) / settings.writes_per_second.max(1),
+            next: Mutex::new(Instant::now()),
+            concurrency: settings.write_concurrency.max(1),
+        }
+    }
+
+    /// Applies an object without its status.
+    pub(crate) async fn apply<K: OurKind>(&self, metrics: &Metrics, name: &str, object: &K) -> Result<K, WriteError> {
+        let patch = Patch::Apply(object);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let api = Api::<K>::all(self.client.clone());
+        self.write(metrics, K::NAME, api.patch(name, &params, &patch)).await
+    }
+
+    /// Applies the status of an object, given as an object with nothing else in it.
+    pub(crate) async fn apply_status<K: OurKind>(
+        &self,
+        metrics: &Metrics,
+        name: &str,
+        object: &impl Serialize,
+    ) -> Result<K, WriteError> {
+        let patch = Patch::Apply(StatusOf { object });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let api = Api::<K>::all(self.client.clone());
+        self.write(metrics, K::NAME, api.patch_status(name, &params, &patch)).await
+    }
+
+    /// Merges into the status of an object what every version of its definition knows.
+    pub(crate) async fn merge_status<K: OurKind>(
+        &self,
+        metrics: &Metrics,
+        name: &str,
+        patch: &(impl Serialize + Debug + Sync),
+    ) -> Result<K, WriteError> {
+        let patch = Patch::Merge(StatusOf { object: patch });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = Api::<K>::all(self.client.clone());
+        self.write(metrics, K::NAME, api.patch_status(name, &params, &patch)).await
+    }
+
+    /// Deletes an object; one that is gone already is fine.
+    pub(crate) async fn delete<K: OurKind>(&self, metrics: &Metrics, name: &str) -> Result<(), WriteError> {
+        let api = Api::<K>::all(self.client.clone());
+        let params = DeleteParams::default();
+        let deleting = async { api.delete(name, &params).await.map(drop) };
+        match self.write(metrics, K::NAME, deleting).await {
+            Err(WriteError::Failed(error)) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Creates an event.
+    pub(crate) async fn create_event(
+        &self,
+        metrics: &Metrics,
+        namespace: &str,
+        event: &k8s_openapi::api::events::v1::Event,
+    ) -> Result<(), WriteError> {
+        let api = Api::namespaced(self.client.clone(), namespace);
+        let params = PostParams::default();
+        self.write(metrics, "Event", api.create(&params, event)).await.map(drop)
+    }
+
+    async fn write<T>(
+        &self,
+        metrics: &Metrics,
+        kind: &'static str,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, WriteError> {
+        self.turn().await;
+        if !self.leadership.is_held() {
+            return Err(WriteError::NotLeader);
+        }
+        let answer = within(WRITE_LIMIT, call).await;
+        let result = answer.as_ref().map_or_else(|error| error.category().name(), |_| "Written");
+        metrics.count_write(kind, result);
+        answer.map_err(WriteError::Failed)
+    }
+
+    /// Waits for the next slot.
+    async fn turn(&self) {
+        let slot = {
+            let mut next = self.next.lock().await;
+            let slot = (*next).max(Instant::now());
+            *next = slot + self.pace;
+            slot
+        };
+        tokio::time::sleep_until(slot).await;
+    }
+}
+
+/// Keeps the bounds of kube's patches off our own signatures.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct StatusOf<'a, T> {
+    object: &'a T,
+}
+
+impl<T> Debug for StatusOf<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("status")
+    }
+}

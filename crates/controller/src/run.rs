@@ -1,0 +1,119 @@
+//! Wiring: every part of the controller, started once.
+
+use std::sync::Arc;
+
+use kube::Client;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Admin},
+    collect,
+    crds::CrdCheck,
+    error::Error,
+    lease::{Elector, Leadership},
+    metrics::Metrics,
+    poll::{self, OpenInventory, Poller, Polls},
+    publish::{Budget, Publisher, Writer},
+    reconcile::{self, Auditor, Memory},
+    scrape::LiveState,
+    settings::Settings,
+    state::State,
+    tasks::Tasks,
+    watch::Pace,
+};
+
+/// The ways to the API server.
+#[derive(Clone)]
+pub struct Clients {
+    /// For everything but the Lease.
+    pub cluster: Client,
+    /// For the Lease. It must not retry by itself (`kube::Config::default_retry = false`): a renewal that is repeated
+    /// for minutes would outlive the lease.
+    pub lease: Client,
+}
+
+/// Runs the controller until the shutdown is asked for, or until it cannot go on.
+///
+/// Nothing that may heal ends it: a missing CRD, a missing right, an API server or an EC2 that is away are waited out.
+pub async fn run<O: OpenInventory>(
+    clients: Clients,
+    ec2: O,
+    settings: Settings,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let listener = admin::listen(settings.listen).await?;
+    let stop = shutdown.child_token();
+    let mut tasks = Tasks::new(stop.clone());
+    let state = Arc::new(State::new(settings.fault_grace));
+    let (polls, metrics) = (Arc::new(Polls::new()), Arc::new(Metrics::new()));
+    let pace = Pace::new(&settings);
+    let leadership = lead(&mut tasks, &clients, &settings, &stop);
+    let (check, crds) = CrdCheck::new(clients.cluster.clone(), pace.clone(), &settings);
+
+    let live = LiveState {
+        state: state.clone(),
+        polls: polls.clone(),
+        metrics: metrics.clone(),
+        leadership: leadership.clone(),
+        crds: crds.clone(),
+    };
+    let admin = Admin { state: state.clone(), crds: crds.clone(), registry: registry(live) };
+    let poller = Poller {
+        open: ec2,
+        polls: polls.clone(),
+        state: state.clone(),
+        leadership: leadership.clone(),
+        settings: settings.clone(),
+    };
+    let publisher = Publisher {
+        writer: Writer::new(clients.cluster.clone(), leadership.clone(), &settings),
+        metrics: metrics.clone(),
+        state: state.clone(),
+        budget: Budget::new(settings.events_per_minute),
+        identity: settings.identity.clone(),
+    };
+    let auditor = Auditor {
+        state: state.clone(),
+        polls,
+        leadership: leadership.clone(),
+        crds,
+        metrics,
+        publisher,
+        settings: settings.clone(),
+        memory: Memory::default(),
+    };
+
+    tasks.spawn_graceful("admin server", admin::serve(listener, admin, stop.clone()));
+    tasks.spawn("check CRDs", check.run());
+    collect::start(&mut tasks, &clients.cluster, &state, pace, &settings);
+    tasks.spawn("poll EC2", poll::run(Arc::new(poller)));
+    tasks.spawn("announce leadership", announce(leadership, state));
+    tasks.spawn_graceful("audit", reconcile::run(clients.cluster, Arc::new(auditor), stop));
+    tasks.wait(settings.shutdown_grace).await
+}
+
+fn lead(tasks: &mut Tasks, clients: &Clients, settings: &Settings, stop: &CancellationToken) -> Leadership {
+    if !settings.leader_elect {
+        return Leadership::always();
+    }
+    let (elector, leadership) = Elector::new(clients.lease.clone(), settings);
+    tasks.spawn_graceful("lead", elector.run(stop.clone()));
+    leadership
+}
+
+/// Each time this process begins to lead, audits have to run although nothing changed.
+async fn announce(leadership: Leadership, state: Arc<State>) {
+    loop {
+        leadership.held().await;
+        state.touch();
+        leadership.lost().await;
+    }
+}
+
+fn registry(live: LiveState) -> Registry {
+    let mut registry = Registry::default();
+    live.metrics.register(&mut registry);
+    registry.register_collector(Box::new(live));
+    registry
+}

@@ -1,0 +1,265 @@
+//! The VPC CNI: DaemonSets that may be it, and the pods of those that are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ipam_audit_api::views::{
+    AwsNodePodView, CniContainer, ConfigMapKey, ConfigMaps, DaemonSetView, EnvView, Interner, Malformed, cni_container,
+    config_maps_of, is_vpc_cni,
+};
+use ipam_audit_core::{
+    ids::NodeName,
+    snapshot::{AwsNode, AwsNodeEnv, AwsNodePod},
+    source::{FaultCategory, Reading, SourceFault},
+};
+use jiff::Timestamp;
+use kube::{ResourceExt, core::Selector};
+
+use super::{
+    Part, Rows,
+    table::{Changed, Table, uid_key},
+};
+
+/// Where a DaemonSet is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) name: Arc<str>,
+}
+
+/// A DaemonSet whose pods are followed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Target {
+    pub(crate) place: Place,
+    pub(crate) selector: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct DaemonSetRow {
+    selector: String,
+    /// Whether its label or an image says so.
+    is_vpc_cni: bool,
+    container: Option<CniContainer>,
+}
+
+/// All DaemonSets: there are few, and which one an audit means is its own decision.
+#[derive(Debug, Default)]
+pub(crate) struct DaemonSets {
+    table: Table<Place, DaemonSetRow>,
+}
+
+impl Rows<DaemonSetView> for DaemonSets {
+    fn begin(&mut self) {
+        self.table.begin();
+    }
+
+    fn apply(&mut self, object: &DaemonSetView, interner: &mut Interner) -> Result<Changed, Malformed> {
+        let (namespace, name) = object.place()?;
+        let place = Place { namespace: interner.text(namespace), name: interner.text(name) };
+        let selector = object.selector().cloned().unwrap_or_default();
+        let row = DaemonSetRow {
+            selector: Selector::try_from(selector).map(|selector| selector.to_string()).unwrap_or_default(),
+            is_vpc_cni: is_vpc_cni(object.labels(), object.containers()),
+            container: cni_container(object.containers()).cloned(),
+        };
+        Ok(self.table.apply(place, row))
+    }
+
+    fn remove(&mut self, object: &DaemonSetView) -> Changed {
+        let Ok((namespace, name)) = object.place() else {
+            return Changed::No;
+        };
+        self.table.remove(&Place { namespace: namespace.into(), name: name.into() })
+    }
+
+    fn finish(&mut self) -> Changed {
+        self.table.finish()
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct PodRow {
+    node: NodeName,
+    ready: bool,
+    container: Arc<CniContainer>,
+}
+
+/// The running pods of one DaemonSet; equal containers are kept once.
+#[derive(Debug, Default)]
+pub(crate) struct AwsNodePods {
+    table: Table<u128, PodRow>,
+    containers: Vec<Arc<CniContainer>>,
+}
+
+impl AwsNodePods {
+    fn shared(&mut self, container: CniContainer) -> Arc<CniContainer> {
+        if let Some(known) = self.containers.iter().find(|known| ***known == container) {
+            return known.clone();
+        }
+        let shared = Arc::new(container);
+        self.containers.push(shared.clone());
+        shared
+    }
+}
+
+impl Rows<AwsNodePodView> for AwsNodePods {
+    fn begin(&mut self) {
+        self.table.begin();
+    }
+
+    fn apply(&mut self, object: &AwsNodePodView, interner: &mut Interner) -> Result<Changed, Malformed> {
+        let Some(row) = object.row(interner)? else {
+            return Ok(self.remove(object));
+        };
+        let container = self.shared(row.container);
+        let kept = PodRow { node: row.node, ready: row.ready, container };
+        Ok(self.table.apply(uid_key(&row.uid), kept))
+    }
+
+    fn remove(&mut self, object: &AwsNodePodView) -> Changed {
+        let changed = object.uid().map_or(Changed::No, |uid| self.table.remove(&uid_key(&uid)));
+        self.containers.retain(|container| Arc::strong_count(container) > 1);
+        changed
+    }
+
+    fn finish(&mut self) -> Changed {
+        let changed = self.table.finish();
+        self.containers.retain(|container| Arc::strong_count(container) > 1);
+        changed
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// Everything known of the CNI.
+#[derive(Debug)]
+pub(crate) struct Cni {
+    pub(crate) daemon_sets: Part<DaemonSets>,
+    pub(crate) pods: BTreeMap<Place, Part<AwsNodePods>>,
+    pub(crate) maps: ConfigMaps,
+    /// DaemonSets that an audit names.
+    pub(crate) named: BTreeSet<Place>,
+}
+
+impl Cni {
+    /// The DaemonSets whose pods have to be followed.
+    pub(crate) fn targets(&self) -> BTreeSet<Target> {
+        let rows = self.daemon_sets.rows.table.entries();
+        let wanted = rows.filter(|(place, row)| row.is_vpc_cni || self.named.contains(place));
+        wanted
+            .filter(|(_, row)| !row.selector.is_empty())
+            .map(|(place, row)| Target { place: place.clone(), selector: row.selector.clone() })
+            .collect()
+    }
+
+    /// The ConfigMaps that the CNI's environments refer to.
+    pub(crate) fn config_maps(&self) -> BTreeSet<ConfigMapKey> {
+        let mut keys = BTreeSet::new();
+        for target in self.targets() {
+            let template = self.daemon_sets.rows.table.get(&target.place).and_then(|row| row.container.as_ref());
+            let running = self.pods.get(&target.place).into_iter().flat_map(|part| &part.rows.containers);
+            let environments: Vec<&EnvView> =
+                template.into_iter().chain(running.map(Arc::as_ref)).map(|container| &container.env).collect();
+            keys.extend(config_maps_of(&target.place.namespace, environments));
+        }
+        keys
+    }
+
+    /// The CNI as an audit sees it that expects it in a place.
+    pub(crate) fn reading(&self, expected: &Place, now: Timestamp) -> Reading<AwsNode> {
+        if !self.daemon_sets.health.is_listed() {
+            let nothing = self.daemon_sets.health.reading(now, || ());
+            return Reading { last_good: None, fault: nothing.fault };
+        }
+        let places = self.places(expected);
+        let Some(primary) = places.first() else {
+            return Reading::missing(FaultCategory::NotFound, not_found(expected));
+        };
+        let container = self.daemon_sets.rows.table.get(primary).and_then(|row| row.container.as_ref());
+        let Some(container) = container else {
+            let message = format!(
+                "DaemonSet {}/{} has no container aws-node and none with an amazon-k8s-cni image",
+                primary.namespace, primary.name
+            );
+            return Reading::missing(FaultCategory::NotFound, message);
+        };
+        let template = Arc::new(container.resolve(&primary.namespace, &self.maps));
+        let mut reading = self.daemon_sets.health.reading(now, || AwsNode {
+            daemon_set: format!("{}/{}", primary.namespace, primary.name).into(),
+            template,
+            pods: Vec::new(),
+        });
+        for place in &places {
+            reading = self.with_pods(reading, place, now);
+        }
+        if let Some(observed) = &mut reading.last_good {
+            observed.value.pods.sort_by(|a, b| a.node.cmp(&b.node));
+        }
+        reading
+    }
+
+    /// The DaemonSets that are the CNI: the expected one first, then those that say so themselves.
+    fn places(&self, expected: &Place) -> Vec<&Place> {
+        let rows = self.daemon_sets.rows.table.entries();
+        let mut places: Vec<&Place> =
+            rows.filter(|(place, row)| *place == expected || row.is_vpc_cni).map(|(place, _)| place).collect();
+        places.sort_by_key(|place| (*place != expected, *place));
+        places
+    }
+
+    /// A reading with the pods of one more DaemonSet; as old as the older, and faulty if either is.
+    fn with_pods(&self, reading: Reading<AwsNode>, place: &Place, now: Timestamp) -> Reading<AwsNode> {
+        let pods = match self.pods.get(place) {
+            Some(part) => part.health.reading(now, || self.pod_rows(place, &part.rows)),
+            None => Reading::missing(FaultCategory::Pending, "the pods of the VPC CNI are not listed yet"),
+        };
+        let fault = reading.fault.or(pods.fault);
+        let last_good = reading.last_good.zip(pods.last_good).map(|(mut all, more)| {
+            all.value.pods.extend(more.value);
+            all.as_of = all.as_of.min(more.as_of);
+            all
+        });
+        Reading { last_good, fault }
+    }
+
+    fn pod_rows(&self, place: &Place, pods: &AwsNodePods) -> Vec<AwsNodePod> {
+        let resolve = |container: &Arc<CniContainer>| Arc::new(container.resolve(&place.namespace, &self.maps));
+        let environments: Vec<(&Arc<CniContainer>, Arc<AwsNodeEnv>)> =
+            pods.containers.iter().map(|container| (container, resolve(container))).collect();
+        let of = |row: &PodRow| {
+            let known = environments.iter().find(|(container, _)| Arc::ptr_eq(container, &row.container));
+            known.map_or_else(|| resolve(&row.container), |(_, env)| env.clone())
+        };
+        let row = |row: &PodRow| AwsNodePod { node: row.node.clone(), env: of(row), ready: row.ready };
+        pods.table.rows().map(row).collect()
+    }
+
+    /// The first fault that is reported of the CNI's watches.
+    pub(crate) fn healths(&self) -> impl Iterator<Item = &super::Health> {
+        std::iter::once(&self.daemon_sets.health).chain(self.pods.values().map(|part| &part.health))
+    }
+}
+
+fn not_found(expected: &Place) -> String {
+    format!(
+        "there is no DaemonSet {}/{} and no other with label k8s-app=aws-node or an amazon-k8s-cni image; \
+         set spec.cni.namespace and spec.cni.daemonSet to where the VPC CNI runs",
+        expected.namespace, expected.name
+    )
+}
+
+/// The fault of a ConfigMap in words for an unresolved variable.
+pub(crate) fn config_map_fault(fault: &SourceFault) -> String {
+    match fault.category {
+        FaultCategory::NotFound => "there is no such ConfigMap".to_owned(),
+        _ => fault.message.clone(),
+    }
+}

@@ -1,0 +1,216 @@
+//! What the watches know, as rows: one index for the whole process, filled straight from watch events.
+//!
+//! No object is kept, only rows; a row that comes out the same is no change, so that heartbeats cause no work. Every
+//! change that an audit could see moves the generation, which is what audits wait for. The lock is held for the length
+//! of one row or of one snapshot (pointers are copied, not rows), never over an await.
+
+mod cni;
+mod health;
+mod nodes;
+mod pods;
+mod reports;
+mod sink;
+mod snapshot;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ipam_audit_api::{
+    v1alpha1::{NodeIpamReport, SubnetIpamReport},
+    views::{ConfigMaps, Interner, Malformed},
+};
+use tokio::sync::watch;
+
+pub(crate) use cni::{AwsNodePods, Cni, Place, Target, config_map_fault};
+pub(crate) use health::{Counts, Health, may_pass};
+pub(crate) use nodes::{CniNodes, Nodes};
+pub(crate) use pods::{Pods, Refusals};
+pub(crate) use reports::{Report, Reports, version};
+pub(crate) use sink::IndexSink;
+pub(crate) use snapshot::Lens;
+pub(crate) use table::Changed;
+
+/// Rows that one watch fills. The key is the row's own affair.
+pub(crate) trait Rows<K> {
+    /// A list begins.
+    fn begin(&mut self);
+    /// An object is as given.
+    fn apply(&mut self, object: &K, interner: &mut Interner) -> Result<Changed, Malformed>;
+    /// An object is gone.
+    fn remove(&mut self, object: &K) -> Changed;
+    /// The list is complete: what it did not name is gone.
+    fn finish(&mut self) -> Changed;
+    /// How many rows there are.
+    fn len(&self) -> usize;
+}
+
+/// The rows of one watch, and how it is.
+#[derive(Debug)]
+pub(crate) struct Part<R> {
+    pub(crate) rows: R,
+    pub(crate) health: Health,
+    /// Whether the list under way changed something.
+    touched: bool,
+}
+
+impl<R: Default> Part<R> {
+    pub(crate) fn new(what: &'static str, grace: Duration) -> Self {
+        Self { rows: R::default(), health: Health::new(what, grace), touched: false }
+    }
+}
+
+/// All rows.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) nodes: Part<Nodes>,
+    pub(crate) pods: Part<Pods>,
+    pub(crate) refusals: Part<Refusals>,
+    pub(crate) cni: Cni,
+    pub(crate) cni_nodes: Part<CniNodes>,
+    /// Whether the CNINode CRD is there; none while that is not known.
+    pub(crate) cni_nodes_installed: Option<bool>,
+    pub(crate) node_reports: Part<Reports<NodeIpamReport>>,
+    pub(crate) subnet_reports: Part<Reports<SubnetIpamReport>>,
+}
+
+impl Parts {
+    fn new(grace: Duration) -> Self {
+        Self {
+            nodes: Part::new("nodes", grace),
+            pods: Part::new("pods", grace),
+            refusals: Part::new("events", grace),
+            cni: Cni {
+                daemon_sets: Part::new("daemonsets", grace),
+                pods: BTreeMap::new(),
+                maps: ConfigMaps::new(),
+                named: BTreeSet::new(),
+            },
+            cni_nodes: Part::new("cninodes", grace),
+            cni_nodes_installed: None,
+            node_reports: Part::new("nodeipamreports", grace),
+            subnet_reports: Part::new("subnetipamreports", grace),
+        }
+    }
+
+    /// How every watch is.
+    pub(crate) fn healths(&self) -> impl Iterator<Item = &Health> {
+        let optional = self.cni_nodes_installed.unwrap_or_default().then_some(&self.cni_nodes.health);
+        [&self.nodes.health, &self.pods.health, &self.refusals.health]
+            .into_iter()
+            .chain(self.cni.healths())
+            .chain(optional)
+            .chain([&self.node_reports.health, &self.subnet_reports.health])
+    }
+
+    /// Why our own reports cannot be seen, if they cannot: without them nobody knows what is to be written.
+    pub(crate) fn unseen_reports(&self) -> Option<String> {
+        let healths = [&self.node_reports.health, &self.subnet_reports.health];
+        let unseen = healths.into_iter().find(|health| !health.is_listed())?;
+        let why = unseen.fault().map_or("their first list is not complete", |fault| fault.message.as_str());
+        Some(format!("{} cannot be seen: {why}", unseen.what()))
+    }
+
+    /// The watches whose first list is still awaited.
+    pub(crate) fn pending(&self) -> Vec<&'static str> {
+        let mut pending: Vec<&'static str> =
+            self.healths().filter(|health| health.is_pending()).map(Health::what).collect();
+        let unfollowed = self.cni.targets().iter().any(|target| !self.cni.pods.contains_key(&target.place));
+        if self.cni_nodes_installed.is_none() {
+            pending.push("discovery of cninodes");
+        }
+        if unfollowed {
+            pending.push("aws-node pods");
+        }
+        pending
+    }
+}
+
+#[derive(Debug)]
+struct Index {
+    parts: Parts,
+    interner: Interner,
+}
+
+/// The index, and the generation by which others see that it changed.
+#[derive(Debug)]
+pub(crate) struct State {
+    index: Mutex<Index>,
+    generation: watch::Sender<u64>,
+    grace: Duration,
+}
+
+impl State {
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self {
+            index: Mutex::new(Index { parts: Parts::new(grace), interner: Interner::default() }),
+            generation: watch::Sender::new(0),
+            grace,
+        }
+    }
+
+    /// Looks at the rows.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Parts) -> T) -> T {
+        look(&self.lock().parts)
+    }
+
+    /// Changes rows, and says so to those who wait for changes.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Parts, &mut Interner) -> Changed) {
+        let mut index = self.lock();
+        let Index { parts, interner } = &mut *index;
+        let changed = change(parts, interner);
+        drop(index);
+        if changed == Changed::Yes {
+            self.touch();
+        }
+    }
+
+    /// Looks at the rows and may tidy them up; no change that an audit could see.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Parts) -> T) -> T {
+        look(&mut self.lock().parts)
+    }
+
+    /// An audit expects the VPC CNI there.
+    pub(crate) fn follow(&self, place: Place) {
+        self.change(|parts, _| Changed::when(parts.cni.named.insert(place)));
+    }
+
+    /// Something outside of the index changed that audits depend on.
+    pub(crate) fn touch(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// The number of changes so far.
+    pub(crate) fn generation(&self) -> u64 {
+        *self.generation.borrow()
+    }
+
+    /// Wakes at every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// How long faults that may pass have to last before they are reported.
+    pub(crate) const fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        // A panic while the lock is held ends the process soon after; until then rows are as good as they were.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a change, and then until it is quiet, but not for longer than the limit. False when nobody can change
+/// anything any more.
+pub(crate) async fn settled(changes: &mut watch::Receiver<u64>, quiet: Duration, limit: Duration) -> bool {
+    if changes.changed().await.is_err() {
+        return false;
+    }
+    let until_quiet = async { while let Ok(Ok(())) = tokio::time::timeout(quiet, changes.changed()).await {} };
+    drop(tokio::time::timeout(limit, until_quiet).await);
+    true
+}

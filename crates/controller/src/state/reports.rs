@@ -1,0 +1,123 @@
+//! Our own reports as they are in the cluster: what a publication compares with.
+//!
+//! They are watched and not only remembered, so that a report that somebody changes or deletes is repaired, and a
+//! process that takes over writes nothing that is there already.
+
+use std::{collections::HashMap, fmt::Debug, sync::Arc};
+
+use ipam_audit_api::{
+    v1alpha1::{NodeIpamReport, SubnetIpamReport},
+    views::{Interner, Malformed},
+};
+use kube::{Resource, ResourceExt, core::DeserializeGuard};
+
+use super::{
+    Rows,
+    table::{Changed, Table},
+};
+
+/// What the index asks of a kind of report.
+pub(crate) trait Report: Resource<DynamicType = ()> + Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// The audit that it belongs to.
+    fn audit(&self) -> &str;
+}
+
+/// A report, and how new it is. Equal reports are equal whenever they were written.
+#[derive(Debug)]
+struct Row<K> {
+    report: Arc<K>,
+    version: u64,
+}
+
+impl<K: PartialEq> PartialEq for Row<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.report == other.report
+    }
+}
+
+/// The reports of one kind, of all audits, by name.
+#[derive(Debug)]
+pub(crate) struct Reports<K> {
+    table: Table<Arc<str>, Row<K>>,
+}
+
+impl<K> Default for Reports<K> {
+    fn default() -> Self {
+        Self { table: Table::default() }
+    }
+}
+
+impl<K: Report> Rows<DeserializeGuard<K>> for Reports<K> {
+    fn begin(&mut self) {
+        self.table.begin();
+    }
+
+    fn apply(&mut self, object: &DeserializeGuard<K>, _: &mut Interner) -> Result<Changed, Malformed> {
+        let report = object.0.as_ref().map_err(|invalid| Malformed {
+            kind: "report",
+            object: invalid.metadata.name.clone().unwrap_or_default(),
+            what: invalid.error.clone(),
+        })?;
+        Ok(self.keep(report.clone()))
+    }
+
+    fn remove(&mut self, object: &DeserializeGuard<K>) -> Changed {
+        self.table.remove(&object.name_any().into())
+    }
+
+    fn finish(&mut self) -> Changed {
+        self.table.finish()
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+impl<K: Report> Reports<K> {
+    /// A report as the API server has it; also told by the publisher, so that the echo of a write is no change.
+    ///
+    /// An echo may come late, after another write; what is known to be older changes nothing.
+    pub(crate) fn keep(&mut self, mut report: K) -> Changed {
+        let name: Arc<str> = report.name_any().into();
+        let version = version(&report);
+        if self.table.get(&name).is_some_and(|known| known.version > version) {
+            self.table.confirm(&name);
+            return Changed::No;
+        }
+        let meta = report.meta_mut();
+        meta.managed_fields = None;
+        meta.resource_version = None;
+        meta.generation = None;
+        let report = Arc::new(report);
+        self.table.apply(name, Row { report, version })
+    }
+
+    /// A report that the publisher deleted.
+    pub(crate) fn forget(&mut self, name: &str) {
+        let _ = self.table.remove(&name.into());
+    }
+
+    /// The reports of an audit, by name.
+    pub(crate) fn of_audit(&self, audit: &str) -> HashMap<Arc<str>, Arc<K>> {
+        let own = self.table.entries().filter(|(_, row)| row.report.audit() == audit);
+        own.map(|(name, row)| (name.clone(), row.report.clone())).collect()
+    }
+}
+
+/// Resource versions are numbers that grow, in every API server there is; one that is not counts as the oldest.
+pub(crate) fn version<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+impl Report for NodeIpamReport {
+    fn audit(&self) -> &str {
+        &self.spec.audit
+    }
+}
+
+impl Report for SubnetIpamReport {
+    fn audit(&self) -> &str {
+        &self.spec.audit
+    }
+}
