@@ -47,14 +47,8 @@ impl Action {
     /// Reservations get more: they cost one call per subnet, and hardly anybody else asks for them.
     pub(crate) const fn limit(self) -> Limit {
         match self {
-            Self::GetSubnetCidrReservations => Limit {
-                burst: 60.0,
-                per_second: 10.0,
-            },
-            _ => Limit {
-                burst: 20.0,
-                per_second: 2.0,
-            },
+            Self::GetSubnetCidrReservations => Limit { burst: 60.0, per_second: 10.0 },
+            _ => Limit { burst: 20.0, per_second: 2.0 },
         }
     }
 

@@ -18,9 +18,7 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn full() -> Self {
         let now = Instant::now();
-        Self {
-            buckets: Action::ALL.map(|action| Mutex::new(Bucket::full(action.limit(), now))),
-        }
+        Self { buckets: Action::ALL.map(|action| Mutex::new(Bucket::full(action.limit(), now))) }
     }
 
     /// Waits until the action may be called once more.
@@ -40,10 +38,7 @@ impl Budget {
 
     fn take(&self, action: Action) -> Duration {
         let bucket = &self.buckets[action.index()];
-        bucket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(Instant::now())
+        bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
     }
 }
 
@@ -56,11 +51,7 @@ struct Bucket {
 
 impl Bucket {
     fn full(limit: Limit, now: Instant) -> Self {
-        Self {
-            limit,
-            tokens: limit.burst,
-            filled: now,
-        }
+        Self { limit, tokens: limit.burst, filled: now }
     }
 
     /// Takes a token, possibly one that is yet to come, and says how long until it is there.
@@ -76,10 +67,7 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    const LIMIT: Limit = Limit {
-        burst: 3.0,
-        per_second: 2.0,
-    };
+    const LIMIT: Limit = Limit { burst: 3.0, per_second: 2.0 };
 
     #[test]
     fn a_burst_is_free_and_the_rest_is_paced() {
@@ -98,7 +86,7 @@ mod tests {
         }
         let later = start + Duration::from_secs(1);
         assert_eq!([0; 3].map(|_| bucket.take(later).as_millis()), [0, 0, 500]);
-        let much_later = start + Duration::from_secs(3600);
+        let much_later = start + Duration::from_hours(1);
         assert_eq!([0; 4].map(|_| bucket.take(much_later).as_millis()), [0, 0, 0, 500]);
     }
 }

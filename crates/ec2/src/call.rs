@@ -38,12 +38,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(client: Client, region: String) -> Self {
-        Self {
-            client,
-            region,
-            budget: Budget::full(),
-            counters: Arc::default(),
-        }
+        Self { client, region, budget: Budget::full(), counters: Arc::default() }
     }
 
     pub(crate) fn region(&self) -> &str {
@@ -56,10 +51,7 @@ impl Caller {
 
     /// A failure in words, with the place it happened at.
     pub(crate) fn fault(&self, action: Action, failure: &Failure) -> SourceFault {
-        let place = Place {
-            region: &self.region,
-            endpoint: self.counters.endpoint(),
-        };
+        let place = Place { region: &self.region, endpoint: self.counters.endpoint() };
         failure.fault(action, place)
     }
 
@@ -93,8 +85,7 @@ impl Caller {
         token: Option<String>,
     ) -> Result<Page<sdk::NetworkInterface>, Failure> {
         let instances = instances.iter().map(InstanceId::as_str);
-        self.interfaces_by(filter("attachment.instance-id", instances), token)
-            .await
+        self.interfaces_by(filter("attachment.instance-id", instances), token).await
     }
 
     async fn interfaces_by(
@@ -103,11 +94,7 @@ impl Caller {
         token: Option<String>,
     ) -> Result<Page<sdk::NetworkInterface>, Failure> {
         // Interfaces of managed instances (EKS Auto Mode) take addresses too, even where the account hides them.
-        let request = self
-            .client
-            .describe_network_interfaces()
-            .filters(filter)
-            .include_managed_resources(true);
+        let request = self.client.describe_network_interfaces().filters(filter).include_managed_resources(true);
         let request = request.max_results(PAGE).set_next_token(token).customize();
         let send = |meter| request.interceptor(meter).send();
         let answer = self.send(Action::DescribeNetworkInterfaces, send).await?;
@@ -120,10 +107,7 @@ impl Caller {
         types: &[InstanceType],
         token: Option<String>,
     ) -> Result<Page<sdk::InstanceTypeInfo>, Failure> {
-        let types = types
-            .iter()
-            .map(|name| sdk::InstanceType::from(name.as_str()))
-            .collect();
+        let types = types.iter().map(|name| sdk::InstanceType::from(name.as_str())).collect();
         let request = self.client.describe_instance_types().set_instance_types(Some(types));
         let request = request.set_next_token(token).customize();
         let send = |meter| request.interceptor(meter).send();

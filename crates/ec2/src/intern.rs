@@ -24,11 +24,7 @@ mod tests {
     #[test]
     fn equal_texts_are_one_allocation() {
         let mut interner = Interner::default();
-        let (first, second, other) = (
-            interner.get("subnet-1"),
-            interner.get("subnet-1"),
-            interner.get("subnet-2"),
-        );
+        let (first, second, other) = (interner.get("subnet-1"), interner.get("subnet-1"), interner.get("subnet-2"));
         assert!(Arc::ptr_eq(&first, &second));
         assert_eq!((&*first, &*other), ("subnet-1", "subnet-2"));
     }

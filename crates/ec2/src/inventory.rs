@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_ec2::{Client, config::AppName};
 use ipam_audit_core::{
     ids::{SubnetId, VpcId},
@@ -10,7 +10,7 @@ use ipam_audit_core::{
     source::{FaultCategory, Reading, SourceFault},
 };
 
-use crate::{call::Caller, memory::Memory, meter::ActionStats};
+use crate::{call::Caller, memory::Memory, meter::ActionStats, region::RegionChoice};
 
 /// The longest that one request may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
@@ -21,31 +21,26 @@ const APP_NAME: &str = "ipam-audit";
 /// EC2 as AWS serves it, or whatever `AWS_ENDPOINT_URL` points at.
 #[derive(Debug)]
 pub struct AwsInventory {
-    /// None when no region is known, and so no endpoint.
+    /// The client; none when no region is known, and so no endpoint.
     pub(crate) caller: Option<Caller>,
     pub(crate) memory: Memory,
 }
 
 impl AwsInventory {
-    /// Takes endpoint, profile and credentials from the SDK's standard environment and files, and the region too
-    /// unless one is given.
+    /// Takes endpoint, profile and credentials from the SDK's standard environment and files, and the region too unless
+    /// one is stated.
     ///
     /// Nothing is read yet and nothing fails here: what is missing shows as the faults of the first reading.
-    pub async fn connect(region: Option<&str>) -> Self {
-        let mut loader = Self::loader();
-        if let Some(region) = region {
-            loader = loader.region(Region::new(region.to_owned()));
-        }
+    pub async fn connect(region: &RegionChoice) -> Self {
+        let loader = Self::loader().region(region.provider());
         Self::new(&Box::pin(loader.load()).await)
     }
 
     /// The configuration that [`AwsInventory::connect`] starts from.
     #[doc(hidden)]
     pub fn loader() -> ConfigLoader {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(CALL_TIMEOUT)
-            .build();
+        let timeouts =
+            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
         aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts)
     }
 
@@ -63,11 +58,14 @@ impl AwsInventory {
         }
     }
 
+    /// Whether the environment, its files or the caller named a region.
+    pub fn has_region(&self) -> bool {
+        self.caller.is_some()
+    }
+
     /// What was sent to EC2 so far, by action.
     pub fn stats(&self) -> Vec<ActionStats> {
-        self.caller
-            .as_ref()
-            .map_or_else(Vec::new, |caller| caller.stats().to_vec())
+        self.caller.as_ref().map_or_else(Vec::new, |caller| caller.stats().to_vec())
     }
 }
 
@@ -79,16 +77,10 @@ impl ReadInventory for AwsInventory {
                 message: "no region is known, and so no endpoint of EC2: set spec.aws.region or AWS_REGION".to_owned(),
             });
         };
-        let reader = Reader {
-            caller,
-            memory: &self.memory,
-        };
+        let reader = Reader { caller, memory: &self.memory };
         let types = Box::pin(reader.instance_types(&scope.instance_types));
         let (instance_types, network) = tokio::join!(types, Box::pin(reader.network(scope)));
-        let inventory = Inventory {
-            instance_types,
-            ..network
-        };
+        let inventory = Inventory { instance_types, ..network };
         tracing::debug!(
             interfaces = inventory.interfaces.value().map(Vec::len),
             subnets = inventory.subnets.value().map(Vec::len),
@@ -113,12 +105,7 @@ impl Reader<'_> {
             Err(fault) => return all_missing(&fault),
         };
         let (vpcs, subnets, interfaces) = tokio::join!(self.vpcs(&vpc), self.subnets(&vpc), self.interfaces(&vpc));
-        let mut inventory = Inventory {
-            vpcs,
-            subnets,
-            interfaces,
-            ..Inventory::default()
-        };
+        let mut inventory = Inventory { vpcs, subnets, interfaces, ..Inventory::default() };
         self.check_that_it_exists(&vpc, &mut inventory);
         inventory.reservations = match (&inventory.interfaces.fault, inventory.interfaces.value()) {
             (_, Some(interfaces)) => self.reservations(&wanted_subnets(scope, interfaces)).await,
@@ -158,18 +145,11 @@ impl Reader<'_> {
 fn wanted_subnets(scope: &InventoryScope, interfaces: &[Interface]) -> Vec<SubnetId> {
     let in_use = |interface: &&Interface| {
         interface.kind == InterfaceKind::Branch
-            || interface
-                .attachment
-                .as_ref()
-                .is_some_and(|attachment| attachment.instance.is_some())
+            || interface.attachment.as_ref().is_some_and(|attachment| attachment.instance.is_some())
     };
     let mut subnets = scope.reservation_subnets.clone();
     if subnets.is_empty() {
-        subnets = interfaces
-            .iter()
-            .filter(in_use)
-            .map(|interface| interface.subnet.clone())
-            .collect();
+        subnets = interfaces.iter().filter(in_use).map(|interface| interface.subnet.clone()).collect();
     }
     subnets.sort_unstable();
     subnets.dedup();

@@ -16,9 +16,10 @@ mod listing;
 mod memory;
 mod meter;
 mod parts;
+mod region;
 mod vpc;
 
-pub use crate::{inventory::AwsInventory, meter::ActionStats};
+pub use crate::{inventory::AwsInventory, meter::ActionStats, region::RegionChoice};
 
 /// The least policy that a complete audit needs, ready for `aws iam create-policy`.
 pub const IAM_POLICY: &str = include_str!("../iam-policy.json");
@@ -35,20 +36,15 @@ mod tests {
     fn allowed() -> BTreeSet<String> {
         let policy: serde_json::Value = serde_json::from_str(IAM_POLICY).unwrap();
         let actions = policy["Statement"][0]["Action"].as_array().unwrap();
-        actions
-            .iter()
-            .map(|action| action.as_str().unwrap().to_owned())
-            .collect()
+        actions.iter().map(|action| action.as_str().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn the_policy_allows_what_is_called_and_nothing_else() {
         let called: BTreeSet<String> = Action::ALL.iter().map(|action| action.iam().to_owned()).collect();
         assert_eq!(allowed(), called);
-        let documented: BTreeSet<String> = Source::ALL
-            .iter()
-            .filter_map(|source| source.iam_action().map(str::to_owned))
-            .collect();
+        let documented: BTreeSet<String> =
+            Source::ALL.iter().filter_map(|source| source.iam_action().map(str::to_owned)).collect();
         assert_eq!(allowed(), documented);
     }
 

@@ -38,11 +38,7 @@ pub(crate) struct Listing<T> {
 
 impl<T> Listing<T> {
     pub(crate) fn new() -> Self {
-        Self {
-            rows: Vec::new(),
-            left_out: 0,
-            first_left_out: None,
-        }
+        Self { rows: Vec::new(), left_out: 0, first_left_out: None }
     }
 
     pub(crate) fn add(&mut self, row: Result<T, Malformed>) {
@@ -155,23 +151,15 @@ mod tests {
 
     #[test]
     fn empty_pages_with_a_token_are_not_the_end() {
-        let (rows, asked) = run(vec![
-            Ok((vec![], Some("a"))),
-            Ok((vec![1, 2], Some("b"))),
-            Ok((vec![], Some(""))),
-        ]);
+        let (rows, asked) = run(vec![Ok((vec![], Some("a"))), Ok((vec![1, 2], Some("b"))), Ok((vec![], Some("")))]);
         assert_eq!(rows, Ok(vec![1, 2]));
         assert_eq!(asked, [None, Some("a".to_owned()), Some("b".to_owned())]);
     }
 
     #[test]
     fn an_expired_token_restarts_and_counts_nothing_twice() {
-        let (rows, asked) = run(vec![
-            Ok((vec![1], Some("a"))),
-            Err("InvalidNextToken"),
-            Ok((vec![1], Some("b"))),
-            Ok((vec![2], None)),
-        ]);
+        let (rows, asked) =
+            run(vec![Ok((vec![1], Some("a"))), Err("InvalidNextToken"), Ok((vec![1], Some("b"))), Ok((vec![2], None))]);
         assert_eq!(rows, Ok(vec![1, 2]));
         assert_eq!(asked.len(), 4);
     }
@@ -206,12 +194,8 @@ mod tests {
         let fault = listing.fault(Action::DescribeSubnets).unwrap();
         assert_eq!(fault.category, FaultCategory::Malformed);
         assert!(
-            fault
-                .message
-                .starts_with("2 of 3 items that DescribeSubnets answered are left out")
-                && fault
-                    .message
-                    .contains("subnet-1 has no readable availableIpAddressCount"),
+            fault.message.starts_with("2 of 3 items that DescribeSubnets answered are left out")
+                && fault.message.contains("subnet-1 has no readable availableIpAddressCount"),
             "{}",
             fault.message
         );

@@ -55,11 +55,8 @@ impl<K: Ord + Clone, V> Known<K, V> {
 
     /// What has to be read anew: first what was never read, then the oldest.
     pub(crate) fn due(&self, wanted: &[K], now: Timestamp, keep: impl Fn(&V) -> SignedDuration) -> Vec<K> {
-        let age_of = |key: &K| {
-            self.0
-                .get(key)
-                .map(|(value, as_of)| (*as_of, now.duration_since(*as_of) >= keep(value)))
-        };
+        let age_of =
+            |key: &K| self.0.get(key).map(|(value, as_of)| (*as_of, now.duration_since(*as_of) >= keep(value)));
         let mut due: Vec<_> = wanted
             .iter()
             .filter_map(|key| match age_of(key) {
@@ -110,10 +107,7 @@ mod tests {
         known.put("a", 1, at(10));
         known.put("b", 2, at(5));
         known.put("unwanted", 3, at(1));
-        assert_eq!(
-            known.view(&["a", "b", "never"]),
-            (vec![(&"a", &1), (&"b", &2)], Some(at(5)))
-        );
+        assert_eq!(known.view(&["a", "b", "never"]), (vec![(&"a", &1), (&"b", &2)], Some(at(5))));
         known.keep_only(&["b"]);
         assert_eq!(known.view(&["a"]), (vec![], None));
     }

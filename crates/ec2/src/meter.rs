@@ -90,21 +90,14 @@ impl<E> Meter<E> {
     /// A meter, and the number of requests that it has seen.
     pub(crate) fn new(action: Action, counters: Arc<Counters>) -> (Self, Arc<AtomicU32>) {
         let attempts = Arc::new(AtomicU32::new(0));
-        let meter = Self {
-            action,
-            counters,
-            attempts: Arc::clone(&attempts),
-            error: PhantomData,
-        };
+        let meter = Self { action, counters, attempts: Arc::clone(&attempts), error: PhantomData };
         (meter, attempts)
     }
 }
 
 impl<E> fmt::Debug for Meter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meter")
-            .field("action", &self.action)
-            .finish_non_exhaustive()
+        f.debug_struct("Meter").field("action", &self.action).finish_non_exhaustive()
     }
 }
 
@@ -157,10 +150,7 @@ mod tests {
     #[test]
     fn an_endpoint_is_named_without_path_and_query() {
         for (uri, want) in [
-            (
-                "https://ec2.eu-central-1.amazonaws.com/",
-                "https://ec2.eu-central-1.amazonaws.com",
-            ),
+            ("https://ec2.eu-central-1.amazonaws.com/", "https://ec2.eu-central-1.amazonaws.com"),
             ("http://127.0.0.1:4000/?Action=DescribeVpcs", "http://127.0.0.1:4000"),
             ("http://localhost", "http://localhost"),
         ] {

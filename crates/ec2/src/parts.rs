@@ -71,13 +71,7 @@ impl Reader<'_> {
         listing.rows.sort_by(|a, b| id(a).cmp(id(b)));
         listing.rows.dedup_by(|a, b| id(a) == id(b));
         listing.rows.shrink_to_fit();
-        Reading {
-            last_good: Some(Observed {
-                value: listing.rows,
-                as_of,
-            }),
-            fault,
-        }
+        Reading { last_good: Some(Observed { value: listing.rows, as_of }), fault }
     }
 
     /// The limits of the types; those that EC2 does not know are left out and named.
@@ -93,11 +87,7 @@ impl Reader<'_> {
         let fault = self.describe_types(&due, now).await.err();
         let types = self.memory.types();
         let (known, oldest) = types.view(&wanted);
-        let unknown: Vec<_> = known
-            .iter()
-            .filter(|(_, facts)| facts.is_none())
-            .map(|(name, _)| *name)
-            .collect();
+        let unknown: Vec<_> = known.iter().filter(|(_, facts)| facts.is_none()).map(|(name, _)| *name).collect();
         Reading {
             fault: fault.or_else(|| self.unknown_types(&unknown)),
             last_good: observed(
@@ -166,29 +156,22 @@ impl Reader<'_> {
         let due = {
             let mut known = self.memory.reservations();
             known.keep_only(wanted);
-            known.due(wanted, now, |listing| match listing.is_complete() {
-                true => KEEP_RESERVATIONS,
-                false => SignedDuration::ZERO,
-            })
+            known.due(
+                wanted,
+                now,
+                |listing| {
+                    if listing.is_complete() { KEEP_RESERVATIONS } else { SignedDuration::ZERO }
+                },
+            )
         };
         let failed = self.read_reservations(&due, now).await.err();
         let known = self.memory.reservations();
         let (subnets, oldest) = known.view(wanted);
-        let incomplete = || {
-            subnets
-                .iter()
-                .find_map(|(_, listing)| listing.fault(Action::GetSubnetCidrReservations))
-        };
+        let incomplete = || subnets.iter().find_map(|(_, listing)| listing.fault(Action::GetSubnetCidrReservations));
         let fault = failed.or_else(incomplete);
-        let mut rows: Vec<_> = subnets
-            .iter()
-            .flat_map(|(_, listing)| listing.rows.iter().cloned())
-            .collect();
+        let mut rows: Vec<_> = subnets.iter().flat_map(|(_, listing)| listing.rows.iter().cloned()).collect();
         rows.sort_unstable();
-        Reading {
-            last_good: observed(rows, oldest, wanted.is_empty().then_some(now)),
-            fault,
-        }
+        Reading { last_good: observed(rows, oldest, wanted.is_empty().then_some(now)), fault }
     }
 
     async fn read_reservations(&self, due: &[SubnetId], now: Timestamp) -> Result<(), SourceFault> {

@@ -24,9 +24,7 @@ impl Reader<'_> {
         }
         let sample = &scope.instances[..scope.instances.len().min(SAMPLE)];
         if sample.is_empty() {
-            return Err(not_found(
-                "no VPC to read: none was given, and the cluster has no node on EC2 to find it by",
-            ));
+            return Err(not_found("no VPC to read: none was given, and the cluster has no node on EC2 to find it by"));
         }
         let vpcs = self.vpcs_of(sample).await?;
         let vpc = most_frequent(vpcs).ok_or_else(|| self.none_found(sample, scope.instances.len()))?;
@@ -62,10 +60,7 @@ impl Reader<'_> {
 }
 
 fn not_found(message: impl Into<String>) -> SourceFault {
-    SourceFault {
-        category: FaultCategory::NotFound,
-        message: message.into(),
-    }
+    SourceFault { category: FaultCategory::NotFound, message: message.into() }
 }
 
 /// An interface of a node in another VPC is rare but possible; the primary interfaces outvote it.

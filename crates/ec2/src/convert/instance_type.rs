@@ -20,15 +20,11 @@ pub(crate) fn instance_type(
         name: InstanceType::new(item.0),
         default_card_interfaces: default_card(&item, network)?,
         all_card_interfaces: item.count(all_cards, "networkInfo.maximumNetworkInterfaces")?,
-        ipv4_per_interface: item.count(
-            network.ipv4_addresses_per_interface(),
-            "networkInfo.ipv4AddressesPerInterface",
-        )?,
+        ipv4_per_interface: item
+            .count(network.ipv4_addresses_per_interface(), "networkInfo.ipv4AddressesPerInterface")?,
         hypervisor: info.hypervisor().map(|hypervisor| texts.get(hypervisor.as_str())),
         bare_metal: info.bare_metal() == Some(true),
-        vcpus: vcpus
-            .map(|vcpus| item.count(Some(vcpus), "vCpuInfo.defaultVCpus"))
-            .transpose()?,
+        vcpus: vcpus.map(|vcpus| item.count(Some(vcpus), "vCpuInfo.defaultVCpus")).transpose()?,
     })
 }
 
@@ -40,10 +36,7 @@ fn default_card(item: &Item<'_>, network: &sdk::NetworkInfo) -> Result<u32, Malf
         (index, cards) => cards.iter().find(|card| card.network_card_index() == index),
     };
     let card = item.need(card, "networkInfo.defaultNetworkCardIndex")?;
-    item.count(
-        card.maximum_network_interfaces(),
-        "networkInfo.networkCards.maximumNetworkInterfaces",
-    )
+    item.count(card.maximum_network_interfaces(), "networkInfo.networkCards.maximumNetworkInterfaces")
 }
 
 #[cfg(test)]
@@ -52,10 +45,7 @@ mod tests {
 
     fn card(index: i32, interfaces: i32) -> sdk::NetworkCardInfo {
         let builder = sdk::NetworkCardInfo::builder();
-        builder
-            .network_card_index(index)
-            .maximum_network_interfaces(interfaces)
-            .build()
+        builder.network_card_index(index).maximum_network_interfaces(interfaces).build()
     }
 
     fn network() -> sdk::builders::NetworkInfoBuilder {
@@ -87,9 +77,7 @@ mod tests {
         assert_eq!(error, "p9.huge has no readable networkInfo.ipv4AddressesPerInterface");
         let error = convert(network().set_default_network_card_index(None)).unwrap_err();
         assert_eq!(error, "p9.huge has no readable networkInfo.defaultNetworkCardIndex");
-        let one = network()
-            .set_default_network_card_index(None)
-            .set_network_cards(Some(vec![card(0, 4)]));
+        let one = network().set_default_network_card_index(None).set_network_cards(Some(vec![card(0, 4)]));
         assert_eq!(convert(one).unwrap().default_card_interfaces, 4);
     }
 }

@@ -15,11 +15,7 @@ use crate::intern::Interner;
 
 /// An interface with all its addresses.
 pub(crate) fn interface(eni: sdk::NetworkInterface, texts: &mut Interner) -> Result<Interface, Malformed> {
-    let item = Item::named(
-        eni.network_interface_id.as_deref(),
-        "a network interface",
-        "networkInterfaceId",
-    )?;
+    let item = Item::named(eni.network_interface_id.as_deref(), "a network interface", "networkInterfaceId")?;
     let subnet = item.need(eni.subnet_id.as_deref(), "subnetId")?;
     let kind = item.need(eni.interface_type.as_ref(), "interfaceType")?;
     let status = item.need(eni.status.as_ref(), "status")?;
@@ -35,27 +31,17 @@ pub(crate) fn interface(eni: sdk::NetworkInterface, texts: &mut Interner) -> Res
         primary,
         secondary: secondary(&item, eni.private_ip_addresses(), primary)?,
         prefixes: prefixes(&item, eni.ipv4_prefixes())?,
-        attachment: eni
-            .attachment
-            .as_ref()
-            .map(|attachment| attached(&item, attachment, texts))
-            .transpose()?
-            .flatten(),
+        attachment: eni.attachment.as_ref().map(|attachment| attached(&item, attachment, texts)).transpose()?.flatten(),
         tags: item.tags(eni.tag_set, texts)?,
     })
 }
 
 /// The interface's own address; an interface of IPv6 alone, or of a fabric without IP, has none.
 fn primary(item: &Item<'_>, eni: &sdk::NetworkInterface) -> Result<Option<Ipv4Addr>, Malformed> {
-    let marked = eni
-        .private_ip_addresses()
-        .iter()
-        .find(|entry| entry.primary() == Some(true));
+    let marked = eni.private_ip_addresses().iter().find(|entry| entry.primary() == Some(true));
     let address = eni.private_ip_address().or_else(|| marked?.private_ip_address());
     let address = address.filter(|address| !address.is_empty());
-    address
-        .map(|address| item.parse(address, "privateIpAddress"))
-        .transpose()
+    address.map(|address| item.parse(address, "privateIpAddress")).transpose()
 }
 
 fn secondary(
@@ -77,9 +63,7 @@ fn secondary(
 
 fn prefixes(item: &Item<'_>, prefixes: &[sdk::Ipv4PrefixSpecification]) -> Result<Box<[Prefix28]>, Malformed> {
     const FIELD: &str = "ipv4PrefixSet.ipv4Prefix";
-    let parsed = prefixes
-        .iter()
-        .map(|prefix| item.parse(item.need(prefix.ipv4_prefix(), FIELD)?, FIELD));
+    let parsed = prefixes.iter().map(|prefix| item.parse(item.need(prefix.ipv4_prefix(), FIELD)?, FIELD));
     let mut prefixes: Box<[Prefix28]> = parsed.collect::<Result<_, _>>()?;
     prefixes.sort_unstable();
     Ok(prefixes)
@@ -102,9 +86,7 @@ fn attached(
         device_index: item.count(attachment.device_index(), "attachment.deviceIndex")?,
         card_index: item.count(Some(card), "attachment.networkCardIndex")?,
         delete_on_termination: attachment.delete_on_termination(),
-        attached_at: attachment
-            .attach_time()
-            .and_then(|time| Timestamp::from_second(time.secs()).ok()),
+        attached_at: attachment.attach_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
     }))
 }
 
@@ -156,22 +138,10 @@ mod tests {
         for (builder, want) in [
             (complete().set_subnet_id(None), "eni-1 has no readable subnetId"),
             (complete().set_status(None), "eni-1 has no readable status"),
-            (
-                complete().set_interface_type(None),
-                "eni-1 has no readable interfaceType",
-            ),
-            (
-                complete().private_ip_address("ten"),
-                "eni-1 has no readable privateIpAddress",
-            ),
-            (
-                complete().ipv4_prefixes(prefix("10.0.0.1/28")),
-                "eni-1 has no readable ipv4PrefixSet.ipv4Prefix",
-            ),
-            (
-                complete().set_network_interface_id(None),
-                "a network interface has no readable networkInterfaceId",
-            ),
+            (complete().set_interface_type(None), "eni-1 has no readable interfaceType"),
+            (complete().private_ip_address("ten"), "eni-1 has no readable privateIpAddress"),
+            (complete().ipv4_prefixes(prefix("10.0.0.1/28")), "eni-1 has no readable ipv4PrefixSet.ipv4Prefix"),
+            (complete().set_network_interface_id(None), "a network interface has no readable networkInterfaceId"),
         ] {
             assert_eq!(convert(builder).unwrap_err(), want);
         }
@@ -189,11 +159,7 @@ mod tests {
 
     #[test]
     fn an_attachment_needs_its_device_index() {
-        let attachment = || {
-            sdk::NetworkInterfaceAttachment::builder()
-                .attachment_id("eni-attach-1")
-                .instance_id("i-1")
-        };
+        let attachment = || sdk::NetworkInterfaceAttachment::builder().attachment_id("eni-attach-1").instance_id("i-1");
         let row = convert(complete().attachment(attachment().device_index(1).build())).unwrap();
         let attachment_row = row.attachment.unwrap();
         assert_eq!((attachment_row.device_index, attachment_row.card_index), (1, 0));

@@ -29,10 +29,7 @@ pub(crate) struct Malformed {
 
 impl Malformed {
     pub(crate) fn new(item: impl Into<String>, field: &'static str) -> Self {
-        Self {
-            item: item.into(),
-            field,
-        }
+        Self { item: item.into(), field }
     }
 }
 
@@ -48,9 +45,7 @@ struct Item<'a>(&'a str);
 impl<'a> Item<'a> {
     /// The item by its id; without one there is nothing to name but its kind.
     fn named(id: Option<&'a str>, kind: &'static str, field: &'static str) -> Result<Self, Malformed> {
-        id.filter(|id| !id.is_empty())
-            .map(Self)
-            .ok_or_else(|| Malformed::new(kind, field))
+        id.filter(|id| !id.is_empty()).map(Self).ok_or_else(|| Malformed::new(kind, field))
     }
 
     fn need<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Malformed> {
@@ -105,10 +100,6 @@ mod tests {
         let keys: Vec<String> = tags.unwrap().iter().map(|(key, _)| key.to_string()).collect();
         assert_eq!(keys, ["a", "b"]);
         let nameless = sdk::Tag::builder().value("1").build();
-        assert!(
-            Item("eni-1")
-                .tags(Some(vec![nameless]), &mut Interner::default())
-                .is_err()
-        );
+        assert!(Item("eni-1").tags(Some(vec![nameless]), &mut Interner::default()).is_err());
     }
 }

@@ -21,10 +21,7 @@ pub(crate) fn vpc(vpc: &sdk::Vpc) -> Result<Vpc, Malformed> {
             cidrs.push(item.parse(cidr, "cidrBlockAssociationSet.cidrBlock")?);
         }
     }
-    Ok(Vpc {
-        id: VpcId::new(item.0),
-        cidrs,
-    })
+    Ok(Vpc { id: VpcId::new(item.0), cidrs })
 }
 
 /// A subnet. One for IPv6 alone has no range and no free addresses of the kind that is counted here.

@@ -19,6 +19,7 @@ impl Check {
     }
 
     /// Compares one aspect: equal unless listed as a difference, and listed only if it differs.
+    #[expect(clippy::needless_pass_by_value, reason = "a line per aspect reads better without ampersands")]
     pub(crate) fn expect<T: Debug + PartialEq<W>, W: Debug>(&mut self, aspect: &'static str, got: T, documented: W) {
         self.seen.push(aspect);
         match (got == documented, self.listed().find(|one| one.aspect == aspect)) {

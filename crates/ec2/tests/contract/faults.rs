@@ -189,9 +189,11 @@ async fn without_a_region_the_message_says_where_to_set_one() {
 #[tokio::test]
 async fn an_endpoint_of_ec2_alone_goes_before_that_of_all_services() {
     let simulator = simulator(small());
-    let mut profile = profile("http://127.0.0.1:9", REGION);
-    profile
-        .push_str(&format!("services = here\n\n[services here]\nec2 =\n  endpoint_url = {}\n", simulator.endpoint()));
+    let profile = format!(
+        "{}services = here\n\n[services here]\nec2 =\n  endpoint_url = {}\n",
+        profile("http://127.0.0.1:9", REGION),
+        simulator.endpoint()
+    );
     let read = read(&loader(&profile).load().await, &all_of_small()).await;
     assert_eq!(faults(&read), []);
 }

@@ -1,7 +1,8 @@
 //! Interfaces: addresses, prefixes, tags, attachments, trunks and branches.
 
 use aws_sdk_ec2::types as sdk;
-use ipam_audit_core::inventory::{InterfaceKind, InterfaceStatus};
+use ipam_audit_core::ids::InstanceId;
+use ipam_audit_core::inventory::{Attachment, InterfaceKind, InterfaceStatus};
 
 use crate::check::Check;
 use crate::rig::both;
@@ -129,7 +130,7 @@ async fn an_attachment_names_instance_and_place() {
         let eni = interface(&inventory, &id);
         let place = eni.attachment.as_ref().unwrap();
         check.expect("the status", &eni.status, &InterfaceStatus::InUse);
-        check.expect("the instance", place.instance.as_ref().map(|id| id.as_str()), Some(instance.as_str()));
+        check.expect("the instance", place.instance.as_ref().map(InstanceId::as_str), Some(instance.as_str()));
         check.expect("the place", (place.device_index, place.card_index), (1, 0));
         check.expect("not the primary interface", place.is_primary(), false);
         check.expect("stays when the instance goes", place.delete_on_termination, Some(false));
@@ -137,7 +138,7 @@ async fn an_attachment_names_instance_and_place() {
         let primary = inventory.interfaces.value().unwrap().iter().find(|one| one.id.as_str() != id).unwrap();
         check.expect(
             "the instance's own interface",
-            primary.attachment.as_ref().map(|one| one.is_primary()),
+            primary.attachment.as_ref().map(Attachment::is_primary),
             Some(true),
         );
 

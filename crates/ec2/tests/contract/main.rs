@@ -5,6 +5,12 @@
 //! documents. Where one of them is known to differ, `differences` says so with the reason: a new difference fails, and
 //! so does a listed one that is gone. What moto cannot do at all (paging, faults, budgets) runs on the simulator alone.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy takes the helpers of integration tests for shipped code"
+)]
+
 mod check;
 mod differences;
 mod faults;

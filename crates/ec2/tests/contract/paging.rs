@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ipam_audit_core::inventory::{InterfaceKind, InventoryScope, ReadInventory};
+use ipam_audit_core::inventory::{Interface, InterfaceKind, InventoryScope, ReadInventory};
 use ipam_audit_core::source::FaultCategory;
 use ipam_audit_ec2::{AwsInventory, IAM_POLICY};
 use ipam_audit_testkit::ec2::{Ec2Seed, Effect, Fault, Simulator, Throttling, seed};
@@ -31,7 +31,7 @@ async fn every_page_is_read_and_no_page_more() {
     assert_eq!(read.interfaces.fault, None);
     let interfaces = read.interfaces.value().unwrap();
     assert_eq!(interfaces.len(), 2_402);
-    assert_eq!(interfaces.iter().map(|eni| eni.addresses()).sum::<u32>(), 24_020);
+    assert_eq!(interfaces.iter().map(Interface::addresses).sum::<u32>(), 24_020);
     assert!(interfaces.is_sorted_by(|a, b| a.id < b.id), "sorted by id, none twice");
     let log = simulator.request_log();
     assert_eq!(log.count("DescribeNetworkInterfaces"), 3);

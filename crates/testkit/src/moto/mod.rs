@@ -37,9 +37,7 @@ impl Moto {
         let mut server = Supervised::spawn(Launch {
             name: "moto",
             program: python,
-            args: ["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-                .map(str::to_owned)
-                .to_vec(),
+            args: ["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"].map(str::to_owned).to_vec(),
             env: vec![
                 // Half of its start goes into a list of images that nobody asks for.
                 ("MOTO_EC2_LOAD_DEFAULT_AMIS", "false".to_owned()),
@@ -49,11 +47,7 @@ impl Moto {
             log: dir.path().join("moto.log"),
         })?;
         let port = wait_for_port(&mut server)?;
-        Ok(Self {
-            _server: server,
-            _dir: dir,
-            endpoint: format!("http://127.0.0.1:{port}"),
-        })
+        Ok(Self { _server: server, _dir: dir, endpoint: format!("http://127.0.0.1:{port}") })
     }
 
     /// The value for `AWS_ENDPOINT_URL`.
@@ -72,10 +66,7 @@ fn wait_for_port(server: &mut Supervised) -> Result<u16> {
             bail!("moto ended before it listened ({status}):\n{}", server.last_lines(15));
         }
         if Instant::now() > deadline {
-            bail!(
-                "moto did not listen within {READY_WITHIN:?}:\n{}",
-                server.last_lines(15)
-            );
+            bail!("moto did not listen within {READY_WITHIN:?}:\n{}", server.last_lines(15));
         }
         sleep(POLL);
     }
@@ -95,10 +86,7 @@ mod tests {
     #[test]
     fn the_port_is_read_from_a_complete_line_only() {
         assert_eq!(port_in(" * Running on http://127.0.0.1:395"), None);
-        assert_eq!(
-            port_in("WARNING\n * Running on http://127.0.0.1:39513\nPress"),
-            Some(39513)
-        );
+        assert_eq!(port_in("WARNING\n * Running on http://127.0.0.1:39513\nPress"), Some(39513));
         assert_eq!(port_in("Traceback (most recent call last):\n"), None);
     }
 }

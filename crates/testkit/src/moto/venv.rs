@@ -48,14 +48,10 @@ fn install(target: &Path, python: &Path) -> Result<()> {
     let mut progress = Progress::start();
     let log = target.with_extension("log");
     let venv = ["-m", "venv", &target.display().to_string()].map(str::to_owned);
-    run(Path::new("python3"), venv.to_vec(), &log, || {
-        progress.tick("making a Python environment for moto")
-    })?;
+    run(Path::new("python3"), venv.to_vec(), &log, || progress.tick("making a Python environment for moto"))?;
     let requirements = target.join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).with_context(|| format!("cannot write {}", requirements.display()))?;
-    run(python, pip(&requirements), &log, || {
-        progress.tick("installing moto, about 10 to 30 seconds")
-    })?;
+    run(python, pip(&requirements), &log, || progress.tick("installing moto, about 10 to 60 seconds"))?;
     fs::write(target.join(COMPLETE), "").context("cannot mark the environment as complete")?;
     progress.finish(&format!("moto is installed, in {}", target.display()));
     Ok(())
@@ -63,16 +59,8 @@ fn install(target: &Path, python: &Path) -> Result<()> {
 
 /// Wheels alone: nothing is compiled, and no package's own code runs while it is installed.
 fn pip(requirements: &Path) -> Vec<String> {
-    let mut args: Vec<String> = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut args: Vec<String> =
+        ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"].map(str::to_owned).to_vec();
     args.extend(["--require-hashes", "--only-binary=:all:", "-r"].map(str::to_owned));
     args.push(requirements.display().to_string());
     args
@@ -96,11 +84,7 @@ fn run(program: &Path, args: Vec<String>, log: &Path, mut tick: impl FnMut()) ->
     };
     if !status.success() {
         let output = child.output();
-        bail!(
-            "moto could not be installed ({status}). {}\n{}",
-            hint(&output),
-            child.last_lines(15)
-        );
+        bail!("moto could not be installed ({status}). {}\n{}", hint(&output), child.last_lines(15));
     }
     Ok(())
 }
@@ -126,17 +110,18 @@ fn hint(output: &str) -> &'static str {
     let says = |fragments: &[&str]| fragments.iter().any(|fragment| output.contains(fragment));
     if says(&["ensurepip", "No module named venv", "No module named pip"]) {
         HOW_TO_GET_PYTHON
+    } else if says(&[
+        "connection broken",
+        "ConnectionError",
+        "ProxyError",
+        "Temporary failure in name resolution",
+        "timed out",
+    ]) {
+        "It needs a Python package index the first time: check the network and `python3 -m pip config list`."
     } else if says(&["DO NOT MATCH THE HASHES"]) {
         "A package is not the one that was pinned: check the package index, and tests/moto/requirements.txt."
     } else if says(&["Could not find a version", "No matching distribution"]) {
         "The package index lacks a pinned package, or has no wheel of it for this Python and this machine."
-    } else if says(&[
-        "Temporary failure in name resolution",
-        "ConnectionError",
-        "timed out",
-        "ProxyError",
-    ]) {
-        "It needs a Python package index the first time: check the network and `python3 -m pip config list`."
     } else {
         "Its last lines:"
     }
@@ -153,10 +138,7 @@ fn system_python() -> Result<(u32, u32)> {
         bail!("python3 does not say its version. {HOW_TO_GET_PYTHON}");
     };
     let version = (major, minor);
-    ensure!(
-        version >= OLDEST_PYTHON,
-        "python3 is {major}.{minor}, too old for moto. {HOW_TO_GET_PYTHON}"
-    );
+    ensure!(version >= OLDEST_PYTHON, "python3 is {major}.{minor}, too old for moto. {HOW_TO_GET_PYTHON}");
     Ok(version)
 }
 
@@ -206,6 +188,9 @@ mod tests {
     fn a_failed_installation_says_what_to_do() {
         assert!(hint("The virtual environment was not created ... ensurepip is not").contains("python3-venv"));
         assert!(hint("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM").contains("pinned"));
+        let unreachable =
+            "Retrying after connection broken by 'X': /y/\nERROR: No matching distribution found for y==1";
+        assert!(hint(unreachable).contains("check the network"));
         assert!(hint("ERROR: No matching distribution found for cffi==2.1.1").contains("wheel"));
     }
 }
