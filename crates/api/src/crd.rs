@@ -26,6 +26,15 @@ pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::s
     serde_saphyr::to_string(crd)
 }
 
+/// All CRDs as one YAML stream, for `kubectl apply --server-side -f -`.
+///
+/// # Errors
+/// If one cannot be written as YAML, which a test excludes.
+pub fn manifest() -> Result<String, serde_saphyr::ser::Error> {
+    let documents: Vec<String> = all_crds().iter().map(to_yaml).collect::<Result<_, _>>()?;
+    Ok(documents.join("---\n"))
+}
+
 /// Removes what is an artefact of Rust: defaults that only serve reading older objects, and number formats that the API
 /// server does not know. What a user leaves out stays out, so that a later version can choose better.
 fn plain(schema: &mut JSONSchemaProps) {
