@@ -1,2 +1,47 @@
-//! The `ipam-audit` binary.
-fn main() {}
+//! `ipam-audit`: arguments, wiring and exit codes. Everything it does is in the other crates.
+
+mod args;
+mod documents;
+mod ec2;
+mod run;
+mod simulate;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+/// Exit status: nothing to complain about.
+const OK: u8 = 0;
+/// Exit status: a wrong argument, or input that could not be used.
+const USAGE: u8 = 2;
+/// Exit status: the program failed.
+const FAILED: u8 = 4;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let status = match args.command {
+        Command::Run(options) => run::run(options),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Explain(options) => documents::explain(&options),
+        Command::Crd => documents::crds(),
+        Command::Rbac => documents::rbac(),
+        Command::IamPolicy => documents::iam_policy(),
+    };
+    match status {
+        Ok(code) => ExitCode::from(code),
+        // The reader of the output went away, as `head` does: nothing is wrong.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(OK),
+        Err(error) => {
+            eprintln!("ipam-audit: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,115 @@
+//! The command line. The help texts teach: each says what the command is for and shows a line to try.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
+
+/// Where did the pod addresses of an EKS cluster go, who runs out next, and which change fixes it?
+#[derive(Debug, Parser)]
+#[command(name = "ipam-audit", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the controller: audits the cluster as `IpamAudit` objects ask, and writes reports, conditions and events.
+    ///
+    /// Uses the in-cluster configuration, or else the current context of the kubeconfig. AWS credentials, region and
+    /// endpoint come from the SDK's standard environment and profile files. All rights it needs are read-only but for
+    /// its own kinds, events and its lease: see `ipam-audit rbac` and `ipam-audit iam-policy`.
+    Run(RunOptions),
+    /// Compute what ipamd of the VPC CNI would hold on nodes, without a cluster: JSON lines in, JSON lines out.
+    ///
+    /// Example:  echo '{"id":"a","instanceType":"m5.large","pods":10}' | ipam-audit simulate --batch -
+    Simulate(SimulateOptions),
+    /// Explain a finding: what it means, why it happens, what to do. Without a code, list all.
+    ///
+    /// Example:  ipam-audit explain IPAM101
+    Explain(ExplainOptions),
+    /// Print the CRDs, for `kubectl apply --server-side -f -`.
+    Crd,
+    /// Print the namespace, ServiceAccount and least roles that the controller needs.
+    Rbac,
+    /// Print the IAM policy that the controller needs: read-only.
+    IamPolicy,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunOptions {
+    /// Namespace of the controller's lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "ipam-audit", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) namespace: String,
+    /// Name of this replica in the lease; the host name if not given.
+    #[arg(long, env = "POD_NAME")]
+    pub(crate) identity: Option<String>,
+    /// Whether to act only while holding the lease. Switch off for a single replica that is never rolled.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub(crate) leader_elect: bool,
+    /// Address of `/livez`, `/readyz` and `/metrics`.
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// How often EC2 is read, for example `30s` or `5m`; if not given, as often as each audit's `spec.interval` says.
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(crate) ec2_interval: Option<Duration>,
+    /// How long changes in the cluster are gathered before they are audited.
+    #[arg(long, default_value = "300ms", value_parser = duration, value_name = "DURATION")]
+    pub(crate) debounce: Duration,
+    /// What to log: a level, or filters such as `info,ipam_audit=debug`.
+    #[arg(long, env = "IPAM_AUDIT_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// How to log.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for log stores.
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimulateOptions {
+    /// File of JSON lines, one node configuration each; `-` reads standard input. docs/simulate.md describes the lines.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) batch: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainOptions {
+    /// A code or a name, for example `IPAM101` or `subnet-full`.
+    pub(crate) code: Option<String>,
+}
+
+/// A duration with its unit: `500ms`, `30s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let hint = || format!("`{text}` is not a duration; write it like 30s, 5m or 1h");
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| hint())?;
+    let duration = Duration::try_from(signed).map_err(|_| hint())?;
+    if duration.is_zero() { Err(format!("`{text}` is too short")) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_make_sense() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for text in ["", "5", "-5s", "0s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

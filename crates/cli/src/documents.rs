@@ -1,0 +1,92 @@
+//! Commands that only print: what an installer needs, and what a finding means.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use ipam_audit_api::crd;
+use ipam_audit_core::rules;
+
+use crate::{OK, USAGE, args::ExplainOptions};
+
+/// What is deployed is what is printed.
+const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
+
+/// Prints the page of one finding, or the list of all.
+pub(crate) fn explain(options: &ExplainOptions) -> Result<u8> {
+    let Some(wanted) = &options.code else {
+        return print(&ipam_audit_report::catalogue());
+    };
+    if let Some(meta) = rules::find(wanted) {
+        return print(&ipam_audit_report::explain(meta));
+    }
+    match nearest(wanted) {
+        Some(near) => eprintln!("ipam-audit: no finding is called `{wanted}`; did you mean {near}?"),
+        None => eprintln!("ipam-audit: no finding is called `{wanted}`; `ipam-audit explain` lists them"),
+    }
+    Ok(USAGE)
+}
+
+/// Prints all CRDs as one YAML stream.
+pub(crate) fn crds() -> Result<u8> {
+    let documents: Vec<String> = crd::all_crds().iter().map(crd::to_yaml).collect::<Result<_, _>>()?;
+    print(&documents.join("---\n"))
+}
+
+/// Prints the shipped RBAC manifest.
+pub(crate) fn rbac() -> Result<u8> {
+    print(RBAC)
+}
+
+/// Prints the shipped IAM policy.
+pub(crate) fn iam_policy() -> Result<u8> {
+    print(ipam_audit_ec2::IAM_POLICY)
+}
+
+fn print(text: &str) -> Result<u8> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(OK)
+}
+
+/// The code or name with the fewest edits, if it is near enough to be meant.
+fn nearest(wanted: &str) -> Option<&'static str> {
+    let wanted = wanted.to_ascii_lowercase();
+    let metas = rules::RULES.iter().map(|rule| rule.meta());
+    let candidates = metas.flat_map(|meta| [meta.code, meta.name]);
+    candidates
+        .map(|candidate| (edits(&wanted, &candidate.to_ascii_lowercase()), candidate))
+        .min()
+        .filter(|(edits, candidate)| *edits <= 1 + candidate.len() / 4)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_understood() {
+        assert_eq!(nearest("subnet-ful"), Some("subnet-full"));
+        assert_eq!(nearest("IPAM1O1"), Some("IPAM101"));
+        assert_eq!(nearest("coffee"), None);
+    }
+}

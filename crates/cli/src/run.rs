@@ -1,0 +1,75 @@
+//! `ipam-audit run`: the controller, wired to a cluster and to AWS.
+
+use anyhow::{Context, Result};
+use ipam_audit_controller::{Clients, Settings};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{FAILED, OK, args::RunOptions, ec2::Aws, telemetry};
+
+/// Runs until it is told to stop. It does not end for a fault that can heal.
+pub(crate) fn run(options: RunOptions) -> Result<u8> {
+    telemetry::init(&options.log, options.log_format)?;
+    // The one provider of the whole program; kube and the AWS SDK both find it installed.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        anyhow::bail!("another TLS provider is already installed");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(control(options))
+}
+
+async fn control(options: RunOptions) -> Result<u8> {
+    let config = Config::infer().await.context(
+        "no cluster: neither an in-cluster ServiceAccount nor a kubeconfig was found; set KUBECONFIG or run in a pod",
+    )?;
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("told to stop: finishing what is being written");
+        stop.cancel();
+    });
+    match ipam_audit_controller::run(clients(&config)?, Aws, settings(options), shutdown).await {
+        Ok(()) => Ok(OK),
+        Err(error) => {
+            tracing::error!("{:#}", anyhow::Error::from(error));
+            Ok(FAILED)
+        }
+    }
+}
+
+/// One client for everything, and one for the lease: a renewal must not be repeated for longer than the lease is valid.
+fn clients(config: &Config) -> Result<Clients> {
+    let unusable = "the kubeconfig or the in-cluster configuration cannot be used";
+    let mut lease = config.clone();
+    lease.default_retry = false;
+    Ok(Clients {
+        cluster: Client::try_from(config.clone()).context(unusable)?,
+        lease: Client::try_from(lease).context(unusable)?,
+    })
+}
+
+fn settings(options: RunOptions) -> Settings {
+    let defaults = Settings::default();
+    let identity = options.identity.or_else(host_name).unwrap_or_else(|| defaults.identity.clone());
+    Settings {
+        listen: options.listen,
+        namespace: options.namespace,
+        identity,
+        leader_elect: options.leader_elect,
+        ec2_interval: options.ec2_interval,
+        debounce: options.debounce,
+        debounce_limit: options.debounce.saturating_mul(3),
+        ..defaults
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
