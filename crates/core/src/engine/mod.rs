@@ -15,7 +15,7 @@ use crate::{
     finding::{Finding, Subject},
     outcome::{AuditOutcome, BranchSlots, CniSeen, NodeAddresses, NodeOutcome, RuleAnswer, RuleResult, SubnetOutcome},
     policy::AuditPolicy,
-    rules::{RULES, Rule, Violations},
+    rules::{RULES, Rule, RuleMeta, Violations},
     snapshot::ClusterSnapshot,
     source::Source,
 };
@@ -85,10 +85,16 @@ fn run_rule(rule: &dyn Rule, facts: &Facts<'_>, policy: &AuditPolicy) -> (RuleAn
     rule.evaluate(facts, policy, &mut found);
     let findings = found.into_findings();
     let answer = match u32::try_from(findings.len()) {
-        Ok(0) => RuleAnswer::Passed,
+        Ok(0) => nothing_found(facts, meta),
         count => RuleAnswer::Violated { findings: count.unwrap_or(u32::MAX) },
     };
     (answer, findings)
+}
+
+/// Nothing found in data that can no longer be read is no answer.
+fn nothing_found(facts: &Facts<'_>, meta: &RuleMeta) -> RuleAnswer {
+    let missing: Vec<Source> = meta.sources.iter().copied().filter(|source| facts.is_failing(*source)).collect();
+    if missing.is_empty() { RuleAnswer::Passed } else { RuleAnswer::Inconclusive { missing } }
 }
 
 fn of_subject(by_subject: &mut BTreeMap<Subject, Vec<Finding>>, subject: &Subject) -> Vec<Finding> {

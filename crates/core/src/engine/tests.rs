@@ -187,6 +187,17 @@ fn an_old_view_is_used_and_said_to_be_old() {
 }
 
 #[test]
+fn nothing_found_in_data_that_cannot_be_read_is_no_answer() {
+    let mut snapshot = Cluster::new("10.0.0.0/20", TIGHT).node("m5.large", 29, &[9, 1], 4).snapshot();
+    let fault = crate::source::SourceFault { category: FaultCategory::Denied, message: "may not watch events".into() };
+    snapshot.pods.fault = Some(fault);
+    let outcome = audit(&snapshot);
+    assert_eq!(outcome.totals.waiting_pods, None, "no pod is seen to wait, and none could be");
+    let waiting = outcome.rules.iter().find(|rule| rule.code == "IPAM201").unwrap();
+    assert_eq!(waiting.answer, RuleAnswer::Inconclusive { missing: vec![Source::Pods] });
+}
+
+#[test]
 fn two_evaluations_say_the_same() {
     assert_eq!(audit(&incident()), audit(&incident()));
 }

@@ -19,7 +19,10 @@ pub(super) fn of(facts: &Facts<'_>, problems: &[Problem]) -> Totals {
     Totals {
         nodes: (!facts.is_missing(Source::Nodes)).then(|| count(facts.nodes.len())),
         pods: pods.map(|pods| count(pods.iter().filter(|pod| pod.phase != PodPhase::Finished).count())),
-        waiting_pods: pods.map(|_| facts.waiting_pods()),
+        // None that is seen to wait is not none while pods, or the events about them, cannot be read.
+        waiting_pods: pods
+            .map(|_| facts.waiting_pods())
+            .filter(|waiting| *waiting > 0 || !facts.is_failing(Source::Pods)),
         subnets: in_subnets(count(facts.subnets.len())),
         interfaces: in_subnets(facts.subnets.iter().map(|subnet| subnet.interfaces).sum()),
         free_addresses: in_subnets(facts.subnets.iter().map(|subnet| subnet.subnet.available).sum()),

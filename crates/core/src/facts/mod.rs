@@ -60,6 +60,11 @@ impl<'a> Facts<'a> {
         self.sources.iter().any(|state| state.source == source && state.is_missing())
     }
 
+    /// Whether the newest attempt to read a source failed, whatever is known from before.
+    pub fn is_failing(&self, source: Source) -> bool {
+        self.sources.iter().any(|state| state.source == source && state.fault.is_some())
+    }
+
     /// Pods per node that wait for an address, in the nodes' order.
     pub fn waiting_pods(&self) -> u32 {
         self.nodes.iter().map(|node| node.waiting.len()).sum::<usize>().try_into().unwrap_or(u32::MAX)
