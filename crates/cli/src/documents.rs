@@ -8,9 +8,6 @@ use ipam_audit_core::rules;
 
 use crate::{OK, USAGE, args::ExplainOptions};
 
-/// What is deployed is what is printed.
-const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
-
 /// Prints the page of one finding, or the list of all.
 pub(crate) fn explain(options: &ExplainOptions) -> Result<u8> {
     let Some(wanted) = &options.code else {
@@ -34,7 +31,7 @@ pub(crate) fn crds() -> Result<u8> {
 
 /// Prints the shipped RBAC manifest.
 pub(crate) fn rbac() -> Result<u8> {
-    print(RBAC)
+    print(ipam_audit_api::RBAC)
 }
 
 /// Prints the shipped IAM policy.
