@@ -39,18 +39,6 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// A newer reading on top of this one, part by part.
-    #[must_use]
-    pub fn updated_by(self, newer: Self) -> Self {
-        Self {
-            vpcs: self.vpcs.updated_by(newer.vpcs),
-            subnets: self.subnets.updated_by(newer.subnets),
-            interfaces: self.interfaces.updated_by(newer.interfaces),
-            instance_types: self.instance_types.updated_by(newer.instance_types),
-            reservations: self.reservations.updated_by(newer.reservations),
-        }
-    }
-
     /// The state of each of EC2's sources.
     pub fn states(&self) -> [SourceState; 5] {
         [
@@ -294,8 +282,8 @@ pub struct InventoryScope {
 
 /// Reads EC2. Never fails as a whole: each part of the inventory carries its own fault.
 pub trait ReadInventory: Send + Sync + 'static {
-    /// One reading. A part that could not be read has a fault and no view: [`Inventory::updated_by`] keeps the last good
-    /// one. A part that could be read but for some items has both, and its fault names them.
+    /// One reading. A part that could not be read has a fault and no view: the caller keeps the last good one. A
+    /// part that could be read but for some items has both, and its fault names them.
     fn read(&self, scope: &InventoryScope) -> impl Future<Output = Inventory> + Send;
 }
 

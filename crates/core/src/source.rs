@@ -171,12 +171,6 @@ impl<T> Reading<T> {
         }
     }
 
-    /// A newer reading on top of this one: its view replaces the old one if it has any, its fault always does.
-    #[must_use]
-    pub fn updated_by(self, newer: Self) -> Self {
-        Self { last_good: newer.last_good.or(self.last_good), fault: newer.fault }
-    }
-
     /// The last good view, if there ever was one.
     pub fn value(&self) -> Option<&T> {
         self.last_good.as_ref().map(|observed| &observed.value)
@@ -229,15 +223,5 @@ mod tests {
         assert_eq!((after.value(), after.fault.as_ref()), (Some(&7), Some(&fault)));
         let healed = after.after(Ok(Observed { value: 8, as_of: Timestamp::UNIX_EPOCH }));
         assert_eq!((healed.value(), healed.fault.as_ref()), (Some(&8), None));
-    }
-
-    #[test]
-    fn a_newer_reading_keeps_the_old_view_only_if_it_has_none() {
-        let old = Reading::fresh(7, Timestamp::UNIX_EPOCH);
-        let missing = Reading::missing(FaultCategory::Denied, "no");
-        let kept = old.updated_by(missing.clone());
-        assert_eq!((kept.value(), &kept.fault), (Some(&7), &missing.fault));
-        let partial = Reading { fault: missing.fault.clone(), ..Reading::fresh(8, Timestamp::UNIX_EPOCH) };
-        assert_eq!(kept.updated_by(partial.clone()), partial);
     }
 }
