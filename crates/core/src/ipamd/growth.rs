@@ -122,7 +122,7 @@ impl Simulation {
         self.growing();
         self.calls.create_network_interface += 1;
         if self.attachment_refused() {
-            self.calls.delete_network_interface += 1;
+            self.delete_unattached();
             return;
         }
         self.subnet = subnet;
@@ -142,7 +142,7 @@ impl Simulation {
         self.growing();
         self.calls.create_network_interface += 1;
         if self.attachment_refused() {
-            self.calls.delete_network_interface += 1;
+            self.delete_unattached();
             return;
         }
         self.subnet = subnet;
@@ -159,9 +159,15 @@ impl Simulation {
         }
     }
 
-    /// EC2 refuses to attach beyond the type's limit; ipamd then deletes the interface it made.
+    /// EC2 refuses to attach beyond the type's limit.
     fn attachment_refused(&self) -> bool {
         self.interfaces_attached() >= self.rules.attachable
+    }
+
+    /// ipamd deletes an interface that it could not attach, and will make another in the next step.
+    fn delete_unattached(&mut self) {
+        self.shrinking();
+        self.calls.delete_network_interface += 1;
     }
 }
 
