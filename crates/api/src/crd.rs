@@ -37,8 +37,11 @@ pub fn manifest() -> Result<String, serde_saphyr::ser::Error> {
 
 /// Removes what is an artefact of Rust: defaults that only serve reading older objects, and number formats that the API
 /// server does not know. What a user leaves out stays out, so that a later version can choose better.
+///
+/// `nullable` goes too: without it the API server drops nulls, and a section whose lines are all commented out is null.
 fn plain(schema: &mut JSONSchemaProps) {
     schema.default = None;
+    schema.nullable = None;
     if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
         schema.format = None;
     }

@@ -1,0 +1,215 @@
+//! The API as the API server enforces and prints it: what it refuses and with which words, its columns, its selectors.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use ipam_audit_api::v1alpha1::{
+    IpamAudit, IpamAuditSpec, NodeDisplay, NodeIpamReport, NodeIpamReportSpec, NodeIpamReportStatus,
+};
+use ipam_audit_testkit::controlplane::{ControlPlane, Options};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+async fn with_crds() -> Result<(ControlPlane, Client)> {
+    let plane = ControlPlane::start(Options::default()).await?;
+    plane.apply_manifests(&repository().join("crds")).await?;
+    let client = plane.client().await?;
+    Ok((plane, client))
+}
+
+fn repository() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What a user hears who writes this spec: nothing if it is taken.
+async fn heard(client: &Client, spec: &Value) -> Result<Option<String>> {
+    let resource = kube::discovery::ApiResource::erase::<IpamAudit>(&());
+    let audits: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let mut audit = DynamicObject::new("tried", &resource);
+    audit.data = json!({"spec": spec});
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    match audits.create(&dry_run, &audit).await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+        Err(error) => Err(error).context("the API server did not answer"),
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_what_makes_no_sense_and_says_what_to_write() -> Result<()> {
+    let (_plane, client) = with_crds().await?;
+    let duration = "write a duration in seconds, minutes or hours";
+    let percent = "write a percentage from 1 to 99";
+    let refused: Vec<(Value, &str, &str)> = vec![
+        (json!({"interval": "5"}), "spec.interval", duration),
+        (json!({"interval": "5 minutes"}), "spec.interval", duration),
+        (json!({"interval": "5s"}), "spec.interval", "write a duration from 10s to 24h"),
+        (json!({"interval": "25h", "thresholds": {"staleAfter": "24h"}}), "spec.interval", "from 10s to 24h"),
+        (json!({"interval": "1h"}), "spec", "interval is longer than thresholds.staleAfter"),
+        (json!({"interval": "10m", "thresholds": {"staleAfter": "5m"}}), "spec", "write a shorter interval"),
+        (json!({"gate": "critical"}), "spec.gate", "\"Critical\""),
+        (json!({"scope": {"vpcId": "subnet-1"}}), "spec.scope.vpcId", "for example vpc-0a1b2c3d"),
+        (json!({"aws": {"region": "eu-central-1a"}}), "spec.aws.region", "eu-central-1a would be a zone"),
+        (json!({"aws": {"region": "Frankfurt"}}), "spec.aws.region", "for example eu-central-1"),
+        (json!({"cni": {"namespace": "kube-system/aws-node"}}), "spec.cni.namespace", "for example kube-system"),
+        (json!({"cni": {"daemonSet": "kube-system/aws-node"}}), "spec.cni.daemonSet", "without its namespace"),
+        (
+            json!({"cni": {"trunkEniAnnotation": "a b"}}),
+            "spec.cni.trunkEniAnnotation",
+            "write the key of an annotation",
+        ),
+        (json!({"cni": {"trunkEniAnnotation": "a/b/c"}}), "spec.cni.trunkEniAnnotation", "vpc.k8s.aws/trunk-eni-id"),
+        (json!({"thresholds": {"subnetFreePercent": 0}}), "spec.thresholds.subnetFreePercent", percent),
+        (json!({"thresholds": {"branchUsedPercent": 100}}), "spec.thresholds.branchUsedPercent", percent),
+        (json!({"thresholds": {"burstPods": 0}}), "spec.thresholds.burstPods", "write a number of pods"),
+        (json!({"thresholds": {"idleAddresses": -1}}), "spec.thresholds.idleAddresses", "write a number of addresses"),
+        (json!({"thresholds": {"warmFloor": 1001}}), "spec.thresholds.warmFloor", "write a number of addresses"),
+        (json!({"thresholds": {"staleAfter": "1d"}}), "spec.thresholds.staleAfter", duration),
+        (
+            json!({"thresholds": {"staleAfter": "30s"}, "interval": "20s"}),
+            "spec.thresholds.staleAfter",
+            "from 1m to 24h",
+        ),
+        (json!({"disabledRules": ["IPAM1"]}), "spec.disabledRules", "for example IPAM210 or warm-pool-too-large"),
+        (json!({"disabledRules": ["IPAM210", "IPAM210"]}), "spec.disabledRules[1]", "Duplicate value"),
+        (json!({"outputs": {"nodeReports": "Some"}}), "spec.outputs.nodeReports", "\"WithFindings\""),
+        (json!({"outputs": {"heartbeat": "soon"}}), "spec.outputs.heartbeat", duration),
+        (json!({"outputs": {"heartbeat": "1s"}}), "spec.outputs.heartbeat", "from 1m to 24h"),
+    ];
+    for (spec, field, words) in &refused {
+        let heard = heard(&client, spec).await?.with_context(|| format!("{spec} was taken"))?;
+        ensure!(heard.contains(&format!("{field}:")) && heard.contains(words), "{spec}: {heard}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_takes_what_the_documents_show() -> Result<()> {
+    let (plane, client) = with_crds().await?;
+    let taken = [
+        json!({}),
+        // What is left of a section whose lines are all commented out.
+        json!({"scope": null, "thresholds": null, "interval": null, "gate": null}),
+        json!({"interval": "1h30m", "thresholds": {"staleAfter": "2h", "subnetFreePercent": 5, "idleAddresses": 0}}),
+        json!({"aws": {"region": "us-gov-west-1"}, "scope": {"vpcId": "vpc-0a1b2c3d4e5f60718"}}),
+        json!({"scope": {"nodeSelector": {"matchExpressions": [{"key": "pool", "operator": "In", "values": ["a"]}]}}}),
+        json!({"cni": {"namespace": "networking", "daemonSet": "aws-node-canary", "trunkEniAnnotation": "example.com/trunk"}}),
+        json!({"disabledRules": ["IPAM210", "subnet-low"], "gate": "Warning", "suspend": true}),
+        json!({"outputs": {"nodeReports": "WithFindings", "events": false, "heartbeat": "10m"}}),
+    ];
+    for spec in &taken {
+        ensure!(heard(&client, spec).await?.is_none(), "{spec}: {:?}", heard(&client, spec).await?);
+    }
+    let samples = repository().join("deploy/samples");
+    let apply = ["apply", "--dry-run=server", "--validate=strict", "-f", samples.to_str().context("not UTF-8")?];
+    plane.kubectl(&apply).await?.stdout_if_successful()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_left_out_stays_out() -> Result<()> {
+    let (_plane, client) = with_crds().await?;
+    let audits: Api<IpamAudit> = Api::all(client);
+    let created = audits.create(&PostParams::default(), &IpamAudit::new("plain", IpamAuditSpec::default())).await?;
+    assert_eq!(created.spec, IpamAuditSpec::default(), "a default in the stored object would outlive the version");
+    Ok(())
+}
+
+fn condition(kind: &str, status: &str) -> Condition {
+    Condition {
+        last_transition_time: Time("2026-11-21T12:00:00Z".parse().unwrap_or_default()),
+        message: "said".to_owned(),
+        observed_generation: None,
+        reason: "Said".to_owned(),
+        status: status.to_owned(),
+        type_: kind.to_owned(),
+    }
+}
+
+fn report(name: &str, audit: &str, node: &str) -> NodeIpamReport {
+    let spec = NodeIpamReportSpec { audit: audit.to_owned(), node: node.to_owned() };
+    let display = NodeDisplay {
+        node_group: "batch".to_owned(),
+        interfaces: "2/15".to_owned(),
+        held: "11,439".to_owned(),
+        idle: "?".to_owned(),
+        ..NodeDisplay::default()
+    };
+    let conditions = vec![condition("Healthy", "False"), condition("CapacityAvailable", "True")];
+    let status = NodeIpamReportStatus { conditions, display, ..NodeIpamReportStatus::default() };
+    NodeIpamReport { status: Some(status), ..NodeIpamReport::new(name, spec) }
+}
+
+/// Writes a report as the controller does: the object, then its status.
+async fn write(client: &Client, report: &NodeIpamReport) -> Result<NodeIpamReport> {
+    let reports: Api<NodeIpamReport> = Api::all(client.clone());
+    let name = report.metadata.name.as_deref().context("a report has a name")?;
+    let params = PatchParams::apply("e2e").force();
+    let object = NodeIpamReport { status: None, ..report.clone() };
+    reports.patch(name, &params, &Patch::Apply(&object)).await?;
+    Ok(reports.patch_status(name, &params, &Patch::Apply(report)).await?)
+}
+
+#[tokio::test]
+async fn reports_are_printed_selected_and_fixed_to_their_subject() -> Result<()> {
+    let (plane, client) = with_crds().await?;
+    let first = report("node-1", "cluster", "node-1");
+    let written = write(&client, &first).await?;
+    assert_eq!(written.status, first.status, "nothing is added, dropped or put in another order");
+    write(&client, &report("node-1.batch", "batch", "node-1")).await?;
+
+    let table = plane.kubectl(&["get", "ipnode", "node-1"]).await?.stdout_if_successful()?;
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let heading = "NAME NODEGROUP TYPE HEALTHY ENIS PODS HELD IDLE BRANCH WORST";
+    assert_eq!(lines.next().map(|line| line.join(" ")).as_deref(), Some(heading));
+    let row = lines.next().unwrap_or_default();
+    assert_eq!((row.first(), row.contains(&"11,439"), row.contains(&"?")), (Some(&"node-1"), true, true), "{table}");
+
+    for (selector, want) in [("spec.audit=batch", "node-1.batch"), ("spec.audit=cluster,spec.node=node-1", "node-1")] {
+        let args = ["get", "ipnode", "--field-selector", selector, "-o", "name"];
+        let names = plane.kubectl(&args).await?.stdout_if_successful()?;
+        assert_eq!(names.trim(), format!("nodeipamreport.ipam-audit.dev/{want}"));
+    }
+    let all = plane.kubectl(&["get", "ipam", "-o", "name"]).await?.stdout_if_successful()?;
+    assert_eq!(all.lines().count(), 2, "{all}");
+
+    let moved = write(&client, &report("node-1", "cluster", "node-2")).await;
+    let refused = format!("{:#}", moved.err().context("a report changed its subject")?);
+    ensure!(refused.contains("a report is about one node for ever"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_columns_are_those_that_the_documents_promise() -> Result<()> {
+    let (plane, client) = with_crds().await?;
+    let audits: Api<IpamAudit> = Api::all(client);
+    audits.create(&PostParams::default(), &IpamAudit::new("cluster", IpamAuditSpec::default())).await?;
+    let narrow = "NAME READY HEALTHY CRITICAL WARNING NODES SUBNETS FREE-IPS WASTED-IPS LAST-AUDIT AGE";
+    for (name, args, heading) in [
+        ("ipa", vec!["get", "ipa"], narrow.to_owned()),
+        ("wide", vec!["get", "ipaudit", "-o", "wide"], format!("{narrow} MIN-FREE FREE-28 LEAKED RUNWAY MESSAGE")),
+    ] {
+        let table = plane.kubectl(&args).await?.stdout_if_successful()?;
+        let first = table.lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(first, heading, "{name}");
+    }
+    let explained = plane.kubectl(&["explain", "ipamaudit.spec.thresholds.burstPods"]).await?.stdout_if_successful()?;
+    let explained = explained.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(explained.contains("the burst goal of its warm pool"), "{explained}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_shipped_deployment_is_accepted_under_restricted_pod_security() -> Result<()> {
+    let (plane, _client) = with_crds().await?;
+    let deploy = repository().join("deploy");
+    plane.apply_manifests(&deploy.join("rbac.yaml")).await?;
+    let folder = deploy.to_str().context("not UTF-8")?;
+    let applied = plane.kubectl(&["apply", "--server-side", "--dry-run=server", "-k", folder]).await?;
+    ensure!(applied.success, "{}", applied.stderr);
+    ensure!(applied.stdout.contains("deployment.apps/ipam-audit serverside-applied"), "{}", applied.stdout);
+    ensure!(applied.stderr.trim().is_empty(), "the API server warns: {}", applied.stderr);
+    Ok(())
+}
