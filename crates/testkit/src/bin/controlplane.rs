@@ -1,6 +1,7 @@
 //! The test control plane by hand: `controlplane build` fetches the programs, `controlplane start` runs them until Ctrl-C.
 
 use std::io::{Write, stdout};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -27,8 +28,18 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    match Arguments::parse().command {
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("controlplane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
         Command::Build => say(&Binaries::locate()?.dir().display().to_string()),
         Command::Start { controller_manager } => {
             // Builds before anything listens for signals: until then Ctrl-C simply ends the process and its build.

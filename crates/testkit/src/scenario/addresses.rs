@@ -29,10 +29,7 @@ pub(super) struct AddressPool {
 impl AddressPool {
     /// A pool that gives out addresses in an order that `seed` decides.
     pub(super) fn new(cidr: Ipv4Net, seed: u32) -> Result<Self> {
-        ensure!(
-            (16..=28).contains(&cidr.prefix_len()),
-            "a subnet is a /16 to a /28, not {cidr}"
-        );
+        ensure!((16..=28).contains(&cidr.prefix_len()), "a subnet is a /16 to a /28, not {cidr}");
         let size = 1_u32 << (32 - cidr.prefix_len());
         let usable = size - RESERVED_AT_START - RESERVED_AT_END;
         let step = coprime_step(usable);
@@ -42,12 +39,7 @@ impl AddressPool {
             order.push(RESERVED_AT_START + next);
             next = (next + step) % usable;
         }
-        Ok(Self {
-            cidr,
-            order,
-            taken: BTreeSet::new(),
-            kept: Vec::new(),
-        })
+        Ok(Self { cidr, order, taken: BTreeSet::new(), kept: Vec::new() })
     }
 
     /// Keeps a reserved block out of what [`address`](Self::address) gives out.
@@ -70,11 +62,7 @@ impl AddressPool {
 
     /// The lowest free /28 block, from kept blocks first as EC2 does.
     pub(super) fn prefix(&mut self) -> Result<Ipv4Net> {
-        let kept: Vec<u32> = self
-            .kept
-            .iter()
-            .flat_map(|(start, end)| (*start..*end).step_by(16))
-            .collect();
+        let kept: Vec<u32> = self.kept.iter().flat_map(|(start, end)| (*start..*end).step_by(16)).collect();
         let blocks = 1_u32 << (28 - self.cidr.prefix_len());
         // The first and the last block hold reserved addresses.
         let all = (1..blocks.saturating_sub(1)).map(|block| block * PREFIX_SIZE);
@@ -92,9 +80,7 @@ impl AddressPool {
 }
 
 fn coprime_step(count: u32) -> u32 {
-    (STRIDE..STRIDE + count)
-        .find(|step| greatest_common_divisor(*step, count) == 1)
-        .unwrap_or(1)
+    (STRIDE..STRIDE + count).find(|step| greatest_common_divisor(*step, count) == 1).unwrap_or(1)
 }
 
 const fn greatest_common_divisor(a: u32, b: u32) -> u32 {

@@ -26,10 +26,7 @@ pub enum AwsNodeChange {
 /// Deletes pods at once, as if kubelet had confirmed it, and returns how many there were.
 pub async fn delete_pods(client: &Client, namespace: &str, label_selector: &str) -> Result<usize> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let found = api
-        .list(&ListParams::default().labels(label_selector))
-        .await
-        .context("cannot list pods")?;
+    let found = api.list(&ListParams::default().labels(label_selector)).await.context("cannot list pods")?;
     for pod in &found.items {
         delete_now(&api, &pod.name_any()).await?;
     }
@@ -65,11 +62,8 @@ impl Scenario {
     /// more; an interface beside the primary one goes when nothing is left on it. So does ipamd under IP targets.
     pub fn release_addresses(&self, seed: &mut Ec2Seed, hold: usize) {
         let mut gone = BTreeSet::new();
-        let mut interfaces: BTreeMap<_, _> = seed
-            .interfaces
-            .iter_mut()
-            .filter_map(|one| Some((one.id.clone()?, one)))
-            .collect();
+        let mut interfaces: BTreeMap<_, _> =
+            seed.interfaces.iter_mut().filter_map(|one| Some((one.id.clone()?, one))).collect();
         for node in &self.plan.nodes {
             let used = node.pods.iter().filter_map(|pod| match pod.place {
                 Place::Pool(address) => Some(address),
@@ -91,8 +85,7 @@ impl Scenario {
                 }
             }
         }
-        seed.interfaces
-            .retain(|one| !one.id.as_ref().is_some_and(|id| gone.contains(id)));
+        seed.interfaces.retain(|one| !one.id.as_ref().is_some_and(|id| gone.contains(id)));
     }
 }
 
@@ -108,10 +101,7 @@ async fn patch_template(scenario: &Scenario, client: &Client, name: &str) -> Res
     let spec = workloads::daemon_set(scenario, &super::plan::system(name));
     // A merge patch replaces the list of containers as a whole, which is what removing a variable needs.
     let patch = Patch::Merge(json!({"spec": {"template": spec["spec"]["template"]}}));
-    let set = api
-        .patch(name, &PatchParams::default(), &patch)
-        .await
-        .context("cannot change the aws-node template")?;
+    let set = api.patch(name, &PatchParams::default(), &patch).await.context("cannot change the aws-node template")?;
     serde_json::to_value(set.controller_owner_ref(&())).context("cannot write an owner reference")
 }
 
@@ -121,20 +111,13 @@ async fn replace_pods(scenario: &mut Scenario, client: &Client, name: &str, owne
     let names = scenario.names.clone();
     let is_aws_node = |pod: &&mut PlannedPod| pod.owner == OwnerKind::DaemonSet && pod.workload.name == name;
     for node in &mut scenario.plan.nodes {
-        let pod = node
-            .pods
-            .iter_mut()
-            .find(is_aws_node)
-            .context("a node has no aws-node pod")?;
+        let pod = node.pods.iter_mut().find(is_aws_node).context("a node has no aws-node pod")?;
         let suffix = names.suffix(5, &["rollout", &pod.name]);
         let old = std::mem::replace(&mut pod.name, format!("{name}-{suffix}"));
         delete_now(&api, &old).await?;
     }
     for node in &scenario.plan.nodes {
-        let pod = node
-            .pods
-            .iter()
-            .find(|pod| pod.owner == OwnerKind::DaemonSet && pod.workload.name == name);
+        let pod = node.pods.iter().find(|pod| pod.owner == OwnerKind::DaemonSet && pod.workload.name == name);
         let pod = pod.context("a node has no aws-node pod")?;
         load::load_pod(scenario, client, (node, pod), owner).await?;
     }
@@ -142,12 +125,6 @@ async fn replace_pods(scenario: &mut Scenario, client: &Client, name: &str, owne
 }
 
 async fn delete_now(api: &Api<Pod>, name: &str) -> Result<()> {
-    let now = DeleteParams {
-        grace_period_seconds: Some(0),
-        ..DeleteParams::default()
-    };
-    api.delete(name, &now)
-        .await
-        .map(drop)
-        .with_context(|| format!("cannot delete pod {name}"))
+    let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    api.delete(name, &now).await.map(drop).with_context(|| format!("cannot delete pod {name}"))
 }

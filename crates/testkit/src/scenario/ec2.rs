@@ -12,12 +12,7 @@ pub(super) fn seed(scenario: &Scenario) -> Ec2Seed {
         region: scenario.region().to_owned(),
         vpcs: vec![vpc(scenario)],
         subnets: subnets(scenario),
-        instances: plan
-            .nodes
-            .iter()
-            .map(|node| instance(scenario, node))
-            .chain(strangers(scenario))
-            .collect(),
+        instances: plan.nodes.iter().map(|node| instance(scenario, node)).chain(strangers(scenario)).collect(),
         interfaces: interfaces.cloned().collect(),
         reservations: reservations(scenario),
         ..Ec2Seed::default()
@@ -26,10 +21,7 @@ pub(super) fn seed(scenario: &Scenario) -> Ec2Seed {
 
 fn vpc(scenario: &Scenario) -> Vpc {
     let spec = &scenario.file.vpc;
-    let associated = |cidr| CidrAssociation {
-        cidr,
-        state: "associated".to_owned(),
-    };
+    let associated = |cidr| CidrAssociation { cidr, state: "associated".to_owned() };
     Vpc {
         id: Some(spec.id.clone()),
         cidr: spec.cidr,
@@ -73,10 +65,7 @@ fn instance(scenario: &Scenario, node: &PlannedNode) -> Instance {
         ("Name".to_owned(), format!("{}-{}", scenario.cluster(), group.name)),
         ("eks:cluster-name".to_owned(), scenario.cluster().to_owned()),
         ("eks:nodegroup-name".to_owned(), group.name.clone()),
-        (
-            format!("kubernetes.io/cluster/{}", scenario.cluster()),
-            "owned".to_owned(),
-        ),
+        (format!("kubernetes.io/cluster/{}", scenario.cluster()), "owned".to_owned()),
     ];
     Instance {
         id: Some(node.instance.clone()),

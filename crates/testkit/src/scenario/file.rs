@@ -38,7 +38,7 @@ pub(super) struct ScenarioFile {
     /// Interfaces that the CNI has left behind.
     #[serde(default)]
     pub(super) leaked: Vec<LeakedSpec>,
-    /// Whether the cluster has the `CNINode` definition and one object for each node with a trunk.
+    /// Whether the cluster has the `CNINode` definition and one object for each node, as EKS has.
     #[serde(default)]
     pub(super) cni_nodes: bool,
 }
@@ -245,10 +245,9 @@ impl TryFrom<String> for Workload {
 
     fn try_from(text: String) -> Result<Self, String> {
         match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => Ok(Self {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            }),
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
             _ => Err(format!("a workload is written namespace/name, not {text:?}")),
         }
     }

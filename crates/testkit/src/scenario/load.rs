@@ -34,15 +34,10 @@ pub(super) async fn load(scenario: &Scenario, client: &Client) -> Result<()> {
     let nodes = &scenario.plan.nodes;
     let created: BTreeMap<String, Node> = many(nodes, |node| loader.node(node)).await?.into_iter().collect();
     if scenario.file.cni_nodes {
-        apply_yaml(client, CNI_NODE_CRD)
-            .await
-            .context("cannot install the CNINode definition")?;
-        let with_trunk = nodes.iter().filter(|node| scenario.group(node).trunk.is_some());
-        many(with_trunk, |node| loader.cni_node(node, &created)).await?;
+        apply_yaml(client, CNI_NODE_CRD).await.context("cannot install the CNINode definition")?;
+        many(nodes, |node| loader.cni_node(node, &created)).await?;
     }
-    let placed = nodes
-        .iter()
-        .flat_map(|node| node.pods.iter().map(move |pod| (node, pod)));
+    let placed = nodes.iter().flat_map(|node| node.pods.iter().map(move |pod| (node, pod)));
     many(placed, |(node, pod)| loader.pod(node, pod, &owners)).await?;
     Ok(())
 }
@@ -81,9 +76,7 @@ impl Loader<'_> {
     async fn workloads(&self) -> Result<Owners> {
         let mut counts: BTreeMap<(bool, Workload), (usize, usize)> = BTreeMap::new();
         for pod in self.scenario.plan.nodes.iter().flat_map(|node| &node.pods) {
-            let count = counts
-                .entry((pod.owner == OwnerKind::DaemonSet, pod.workload.clone()))
-                .or_default();
+            let count = counts.entry((pod.owner == OwnerKind::DaemonSet, pod.workload.clone())).or_default();
             count.0 += 1;
             count.1 += usize::from(pod.place != Place::Waiting);
         }
@@ -139,8 +132,7 @@ impl Loader<'_> {
 
     async fn pod(&self, node: &PlannedNode, pod: &PlannedPod, owners: &Owners) -> Result<()> {
         let owner = owners.get(&(pod.owner == OwnerKind::DaemonSet, pod.workload.clone()));
-        self.pod_with_owner(node, pod, owner.context("every pod's workload was created")?)
-            .await
+        self.pod_with_owner(node, pod, owner.context("every pod's workload was created")?).await
     }
 
     async fn pod_with_owner(&self, node: &PlannedNode, pod: &PlannedPod, owner: &Value) -> Result<()> {
@@ -170,11 +162,7 @@ async fn many<I, T, F>(items: impl IntoIterator<Item = I>, write: impl Fn(I) -> 
 where
     F: Future<Output = Result<T>>,
 {
-    stream::iter(items)
-        .map(write)
-        .buffer_unordered(AT_A_TIME)
-        .try_collect()
-        .await
+    stream::iter(items).map(write).buffer_unordered(AT_A_TIME).try_collect().await
 }
 
 async fn create<K>(api: &Api<K>, object: Value) -> Result<K>
@@ -192,17 +180,11 @@ async fn patch_status<K>(api: &Api<K>, name: &str, status: Value) -> Result<()>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
-    let patched = api
-        .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
-        .await;
-    patched
-        .map(drop)
-        .with_context(|| format!("cannot set the status of {}/{name}", api.resource_url()))
+    let patched = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
+    patched.map(drop).with_context(|| format!("cannot set the status of {}/{name}", api.resource_url()))
 }
 
 fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> Result<Value> {
-    let reference = owner
-        .controller_owner_ref(&())
-        .context("a created object has a name and a uid")?;
+    let reference = owner.controller_owner_ref(&()).context("a created object has a name and a uid")?;
     serde_json::to_value(reference).context("cannot write an owner reference")
 }

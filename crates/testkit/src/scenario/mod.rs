@@ -28,10 +28,7 @@ use file::{NodeGroupSpec, ScenarioFile, SubnetSpec};
 use names::Names;
 
 const SHIPPED: [(&str, &str); 3] = [
-    (
-        "branch-limit",
-        include_str!("../../../../tests/scenarios/branch-limit.yaml"),
-    ),
+    ("branch-limit", include_str!("../../../../tests/scenarios/branch-limit.yaml")),
     ("healthy", include_str!("../../../../tests/scenarios/healthy.yaml")),
     ("incident", include_str!("../../../../tests/scenarios/incident.yaml")),
 ];
@@ -64,12 +61,7 @@ impl Scenario {
         let file: ScenarioFile = serde_saphyr::from_str(yaml).context("this is not a scenario")?;
         let now = Timestamp::from_second(Timestamp::now().as_second()).context("the clock is out of range")?;
         let plan = plan::place(&file, now)?;
-        Ok(Self {
-            names: Names::new(&file.name),
-            file,
-            plan,
-            now,
-        })
+        Ok(Self { names: Names::new(&file.name), file, plan, now })
     }
 
     /// The same scenario seen at another time, which ages count from; at a fixed one its output never changes.
@@ -90,9 +82,7 @@ impl Scenario {
 
     /// Writes the Kubernetes half into an API server that has none of it yet.
     pub async fn load_into(&self, client: &Client) -> Result<()> {
-        load::load(self, client)
-            .await
-            .with_context(|| format!("cannot load scenario {}", self.file.name))
+        load::load(self, client).await.with_context(|| format!("cannot load scenario {}", self.file.name))
     }
 
     /// Which node, interface and pod has which address.
@@ -117,19 +107,12 @@ impl Scenario {
 
     /// The id of a subnet by the file's label.
     pub fn subnet_id(&self, label: &str) -> Option<&str> {
-        self.file
-            .subnets
-            .iter()
-            .find(|subnet| subnet.name == label)
-            .map(|subnet| subnet.id.as_str())
+        self.file.subnets.iter().find(|subnet| subnet.name == label).map(|subnet| subnet.id.as_str())
     }
 
     /// The nodes of a node group.
     pub fn nodes_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a PlannedNode> {
-        self.plan
-            .nodes
-            .iter()
-            .filter(move |node| self.group(node).name == group)
+        self.plan.nodes.iter().filter(move |node| self.group(node).name == group)
     }
 
     fn group(&self, node: &PlannedNode) -> &NodeGroupSpec {

@@ -15,9 +15,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(scenario: &str) -> Self {
-        Self {
-            scenario: scenario.to_owned(),
-        }
+        Self { scenario: scenario.to_owned() }
     }
 
     /// An AWS id such as `eni-0a1b…`, with 17 hexadecimal digits of which the first is 0.
@@ -43,10 +41,7 @@ impl Names {
     /// A MAC address of the locally administered range.
     pub(super) fn mac(&self, parts: &[&str]) -> String {
         let bytes = self.bytes("mac", parts);
-        format!(
-            "02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}",
-            bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]
-        )
+        format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4])
     }
 
     /// A number to seed a sequence with.

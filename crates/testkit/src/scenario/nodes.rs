@@ -63,14 +63,16 @@ pub(super) fn status(scenario: &Scenario, node: &PlannedNode, now: Timestamp) ->
     }})
 }
 
-/// The `CNINode` of a node whose trunk ipamd has asked for, without the reference to its Node.
+/// The `CNINode` of a node, without the reference to its Node; ipamd asks for a trunk by the feature.
 pub(super) fn cni_node(scenario: &Scenario, node: &PlannedNode) -> Value {
+    let trunk = scenario.group(node).trunk.is_some();
+    let features = if trunk { json!([{"name": "SecurityGroupsForPods", "value": ""}]) } else { json!([]) };
     json!({
         "apiVersion": "vpcresources.k8s.aws/v1alpha1",
         "kind": "CNINode",
         "metadata": {"name": node.name, "labels": {"kubernetes.io/os": "linux"}},
         "spec": {
-            "features": [{"name": "SecurityGroupsForPods", "value": ""}],
+            "features": features,
             "tags": {tags::CLUSTER_NAME: scenario.cluster(), tags::INSTANCE_ID: node.instance},
         },
     })

@@ -102,9 +102,7 @@ pub(super) fn place(file: &ScenarioFile, now: Timestamp) -> Result<Plan> {
         }
         deal_out_waiting(&planner.names, group, &mut nodes[first..])?;
     }
-    let loose = planner
-        .loose()
-        .context("an interface of another owner cannot be placed")?;
+    let loose = planner.loose().context("an interface of another owner cannot be placed")?;
     Ok(Plan { nodes, loose })
 }
 
@@ -132,22 +130,10 @@ impl<'a> Planner<'a> {
         let mut pools = BTreeMap::new();
         for subnet in &file.subnets {
             let mut pool = AddressPool::new(subnet.cidr, names.number(&["subnet", &subnet.name]))?;
-            subnet
-                .reservations
-                .iter()
-                .for_each(|reservation| pool.keep(reservation.cidr));
-            ensure!(
-                pools.insert(subnet.name.as_str(), pool).is_none(),
-                "two subnets are called {:?}",
-                subnet.name
-            );
+            subnet.reservations.iter().for_each(|reservation| pool.keep(reservation.cidr));
+            ensure!(pools.insert(subnet.name.as_str(), pool).is_none(), "two subnets are called {:?}", subnet.name);
         }
-        Ok(Self {
-            file,
-            names,
-            now,
-            pools,
-        })
+        Ok(Self { file, names, now, pools })
     }
 
     fn subnet(&self, label: &str) -> Result<&'a SubnetSpec> {
@@ -170,42 +156,20 @@ impl<'a> Planner<'a> {
     }
 
     fn node(&mut self, index: usize, group: &NodeGroupSpec, subnet: &str, key: &str) -> Result<PlannedNode> {
-        ensure!(
-            !group.interfaces.is_empty(),
-            "node group {} states no interfaces",
-            group.name
-        );
-        ensure!(
-            group.trunk.is_some() || group.branch_pods.is_empty(),
-            "branch pods need a trunk in {}",
-            group.name
-        );
+        ensure!(!group.interfaces.is_empty(), "node group {} states no interfaces", group.name);
+        ensure!(group.trunk.is_some() || group.branch_pods.is_empty(), "branch pods need a trunk in {}", group.name);
         let instance = self.names.aws_id("i", &[key]);
-        let seat = Seat {
-            key,
-            subnet,
-            instance: &instance,
-        };
+        let seat = Seat { key, subnet, instance: &instance };
         let interfaces: Vec<_> = (0_u32..)
             .zip(&group.interfaces)
             .map(|(device, spec)| self.node_interface(seat, device, spec))
             .collect::<Result<_>>()?;
-        let managed = interfaces
-            .iter()
-            .zip(&group.interfaces)
-            .filter(|(_, spec)| !spec.unmanaged);
-        let mut pool = managed
-            .flat_map(|(interface, _)| pod_addresses(interface))
-            .collect::<Vec<_>>()
-            .into_iter();
+        let managed = interfaces.iter().zip(&group.interfaces).filter(|(_, spec)| !spec.unmanaged);
+        let mut pool = managed.flat_map(|(interface, _)| pod_addresses(interface)).collect::<Vec<_>>().into_iter();
         let mut pods = self.daemons(key, &mut pool)?;
         pods.extend(self.pool_pods(group, key, &mut pool)?);
         let address = interfaces[0].primary.context("a primary interface has an address")?;
-        let name = format!(
-            "ip-{}.{}.compute.internal",
-            address.to_string().replace('.', "-"),
-            self.file.region
-        );
+        let name = format!("ip-{}.{}.compute.internal", address.to_string().replace('.', "-"), self.file.region);
         let mut node = PlannedNode {
             name,
             instance: instance.clone(),
@@ -233,27 +197,18 @@ impl<'a> Planner<'a> {
         interface.tags = tags::of_cni(self.file, instance);
         if device > 0 {
             interface.description = tags::cni_description(instance);
-            interface
-                .tags
-                .insert(tags::CREATED_AT.to_owned(), (self.now - NODE_AGE).to_string());
+            interface.tags.insert(tags::CREATED_AT.to_owned(), (self.now - NODE_AGE).to_string());
         }
         Ok(interface)
     }
 
     fn attachment(&self, instance: &str, device: u32) -> Attachment {
-        Attachment {
-            attach_time: Some(self.now - NODE_AGE),
-            ..Attachment::new(instance, device)
-        }
+        Attachment { attach_time: Some(self.now - NODE_AGE), ..Attachment::new(instance, device) }
     }
 
     fn daemons(&self, key: &str, pool: &mut impl Iterator<Item = Ipv4Addr>) -> Result<Vec<PlannedPod>> {
         let cni = self.file.aws_node.iter().map(|aws_node| (system(&aws_node.name), true));
-        let others = self
-            .file
-            .daemon_sets
-            .iter()
-            .map(|set| (set.workload.clone(), set.host_network));
+        let others = self.file.daemon_sets.iter().map(|set| (set.workload.clone(), set.host_network));
         let pods = cni.chain(others).map(|(workload, host_network)| {
             let place = if host_network { Place::HostNetwork } else { take(pool)? };
             Ok(pod(&self.names, OwnerKind::DaemonSet, workload, place, (key, 0)))
@@ -269,13 +224,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Vec<PlannedPod>> {
         let pods = each(&group.pods).map(|(workload, ordinal)| {
             let place = take(pool)?;
-            Ok(pod(
-                &self.names,
-                OwnerKind::Deployment,
-                workload.clone(),
-                place,
-                (key, ordinal),
-            ))
+            Ok(pod(&self.names, OwnerKind::Deployment, workload.clone(), place, (key, ordinal)))
         });
         pods.collect()
     }
@@ -297,23 +246,12 @@ impl<'a> Planner<'a> {
         trunk.attachment = Some(self.attachment(instance, spec.device_index));
         node.interfaces.push(trunk);
         let count: u32 = group.branch_pods.values().sum();
-        ensure!(
-            count <= spec.slots,
-            "{count} branch pods on a trunk with {} slots in {}",
-            spec.slots,
-            group.name
-        );
+        ensure!(count <= spec.slots, "{count} branch pods on a trunk with {} slots in {}", spec.slots, group.name);
         for (vlan, (workload, ordinal)) in (FIRST_VLAN..).zip(each(&group.branch_pods)) {
             let branch = self.branch(seat, &trunk_id, vlan)?;
             let place = Place::Branch(node.interfaces.len());
             node.interfaces.push(branch);
-            node.pods.push(pod(
-                &self.names,
-                OwnerKind::Deployment,
-                workload.clone(),
-                place,
-                (key, ordinal),
-            ));
+            node.pods.push(pod(&self.names, OwnerKind::Deployment, workload.clone(), place, (key, ordinal)));
         }
         Ok(())
     }
@@ -323,10 +261,7 @@ impl<'a> Planner<'a> {
         branch.kind = InterfaceKind::Branch;
         tags::BRANCH_DESCRIPTION.clone_into(&mut branch.description);
         branch.tags = tags::of_branch(self.file, seat.instance, trunk, vlan);
-        branch.trunk = Some(TrunkAssociation {
-            trunk: trunk.to_owned(),
-            vlan,
-        });
+        branch.trunk = Some(TrunkAssociation { trunk: trunk.to_owned(), vlan });
         Ok(branch)
     }
 
@@ -361,21 +296,11 @@ impl<'a> Planner<'a> {
 }
 
 fn deal_out_waiting(names: &Names, group: &NodeGroupSpec, nodes: &mut [PlannedNode]) -> Result<()> {
-    ensure!(
-        !nodes.is_empty() || group.waiting_pods.is_empty(),
-        "no node for the waiting pods of {}",
-        group.name
-    );
+    ensure!(!nodes.is_empty() || group.waiting_pods.is_empty(), "no node for the waiting pods of {}", group.name);
     let count = nodes.len();
     for (turn, (workload, ordinal)) in each(&group.waiting_pods).enumerate() {
         let key = format!("{}/waiting", group.name);
-        let waiting = pod(
-            names,
-            OwnerKind::Deployment,
-            workload.clone(),
-            Place::Waiting,
-            (&key, ordinal),
-        );
+        let waiting = pod(names, OwnerKind::Deployment, workload.clone(), Place::Waiting, (&key, ordinal));
         nodes[turn % count].pods.push(waiting);
     }
     Ok(())
@@ -383,49 +308,30 @@ fn deal_out_waiting(names: &Names, group: &NodeGroupSpec, nodes: &mut [PlannedNo
 
 /// Each pod of each workload, with its ordinal.
 fn each(counts: &BTreeMap<Workload, u32>) -> impl Iterator<Item = (&Workload, u32)> {
-    counts
-        .iter()
-        .flat_map(|(workload, count)| (0..*count).map(move |ordinal| (workload, ordinal)))
+    counts.iter().flat_map(|(workload, count)| (0..*count).map(move |ordinal| (workload, ordinal)))
 }
 
 fn pod(names: &Names, owner: OwnerKind, workload: Workload, place: Place, (key, ordinal): (&str, u32)) -> PlannedPod {
-    let suffix = names.suffix(
-        5,
-        &["pod", &workload.namespace, &workload.name, key, &ordinal.to_string()],
-    );
+    let suffix = names.suffix(5, &["pod", &workload.namespace, &workload.name, key, &ordinal.to_string()]);
     let name = match owner {
         OwnerKind::Deployment => format!("{}-{suffix}", replica_set_name(names, &workload)),
         OwnerKind::DaemonSet => format!("{}-{suffix}", workload.name),
     };
-    PlannedPod {
-        name,
-        workload,
-        owner,
-        place,
-    }
+    PlannedPod { name, workload, owner, place }
 }
 
 /// The name of a Deployment's only `ReplicaSet`.
 pub(super) fn replica_set_name(names: &Names, workload: &Workload) -> String {
-    format!(
-        "{}-{}",
-        workload.name,
-        names.suffix(10, &["template", &workload.namespace, &workload.name])
-    )
+    format!("{}-{}", workload.name, names.suffix(10, &["template", &workload.namespace, &workload.name]))
 }
 
 /// A workload in kube-system.
 pub(super) fn system(name: &str) -> Workload {
-    Workload {
-        namespace: "kube-system".to_owned(),
-        name: name.to_owned(),
-    }
+    Workload { namespace: "kube-system".to_owned(), name: name.to_owned() }
 }
 
 fn take(pool: &mut impl Iterator<Item = Ipv4Addr>) -> Result<Place> {
-    pool.next()
-        .map(Place::Pool)
-        .context("its interfaces hold fewer addresses than its pods need")
+    pool.next().map(Place::Pool).context("its interfaces hold fewer addresses than its pods need")
 }
 
 /// What an interface offers to pods: its secondary addresses and those of its prefixes, never its primary one.

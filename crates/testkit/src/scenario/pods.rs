@@ -146,12 +146,7 @@ fn containers(spec: &Value, ready: bool, state: &Value) -> Vec<Value> {
             "ready": ready, "started": ready, "restartCount": 0, "state": state,
         })
     };
-    spec["containers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(status)
-        .collect()
+    spec["containers"].as_array().into_iter().flatten().map(status).collect()
 }
 
 fn conditions(states: &[(&str, bool)], since: Timestamp) -> Vec<Value> {

@@ -86,12 +86,7 @@ pub(super) fn of_other(file: &ScenarioFile, other: &OtherSpec, mut interface: In
 }
 
 fn version(aws_node: &AwsNodeSpec) -> [u32; 3] {
-    let release = aws_node
-        .version
-        .trim_start_matches('v')
-        .split('-')
-        .next()
-        .unwrap_or_default();
+    let release = aws_node.version.trim_start_matches('v').split('-').next().unwrap_or_default();
     let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
     [(); 3].map(|()| numbers.next().unwrap_or(0))
 }

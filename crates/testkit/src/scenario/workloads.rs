@@ -53,11 +53,7 @@ pub(super) fn replica_set(scenario: &Scenario, workload: &Workload, replicas: us
     let mut set = deployment(scenario, workload, replicas);
     let name = replica_set_name(&scenario.names, workload);
     let hash = name.rsplit('-').next().unwrap_or_default().to_owned();
-    for part in [
-        "/metadata/labels",
-        "/spec/selector/matchLabels",
-        "/spec/template/metadata/labels",
-    ] {
+    for part in ["/metadata/labels", "/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
         if let Some(labels) = set.pointer_mut(part) {
             labels["pod-template-hash"] = json!(hash);
         }
@@ -109,11 +105,7 @@ pub(super) fn pod_spec(scenario: &Scenario, workload: &Workload, owner: OwnerKin
 
 fn aws_node_spec(region: &str, aws_node: &AwsNodeSpec) -> Value {
     let image = |name: &str| format!("{REGISTRY}.{region}.amazonaws.com/{name}:{}", aws_node.version);
-    let env: Vec<Value> = aws_node
-        .env
-        .iter()
-        .map(|(name, value)| json!({"name": name, "value": value}))
-        .collect();
+    let env: Vec<Value> = aws_node.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     json!({
         "hostNetwork": true,
         "tolerations": [{"operator": "Exists"}],
