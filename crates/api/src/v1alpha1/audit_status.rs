@@ -216,9 +216,9 @@ pub struct SourceStatus {
     /// Which one: `nodes`, `pods`, `aws-node`, `cninodes`, `vpcs`, `subnets`, `network-interfaces`, `instance-types` or
     /// `cidr-reservations`.
     pub name: String,
-    /// `Fresh`; `Stale` if its last good view is too old to prove anything; `Failing` if the newest attempt failed and
-    /// the last good view is still good enough; `Missing` if it was never read; `NotInstalled` if it is optional and
-    /// this cluster does not have it.
+    /// `Fresh`; `Failing` if the newest attempt failed and the last good view is recent enough; `Stale` if that is too old to
+    /// prove anything; `Pending` while it is read for the first time; `Missing` if it was never read; `NotInstalled` if it
+    /// is optional and this cluster does not have it.
     pub state: String,
     /// When its last good view was taken, as of the last write of this status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
