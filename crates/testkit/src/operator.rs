@@ -55,25 +55,10 @@ pub struct Operator {
 impl Operator {
     /// Starts it. It may still find out that it cannot work: see [`fail_if_ended`](Self::fail_if_ended).
     pub fn start(options: OperatorOptions) -> Result<Self> {
-        let OperatorOptions {
-            binary,
-            kubeconfig,
-            ec2_endpoint,
-            region,
-            args: further,
-            env: extra,
-            log,
-        } = options;
+        let OperatorOptions { binary, kubeconfig, ec2_endpoint, region, args: further, env: extra, log } = options;
         let port = free_port()?;
-        let mut args: Vec<String> = FOREIGN
-            .iter()
-            .flat_map(|name| ["-u".to_owned(), (*name).to_owned()])
-            .collect();
-        args.extend([
-            binary.display().to_string(),
-            "run".to_owned(),
-            format!("--listen=127.0.0.1:{port}"),
-        ]);
+        let mut args: Vec<String> = FOREIGN.iter().flat_map(|name| ["-u".to_owned(), (*name).to_owned()]).collect();
+        args.extend([binary.display().to_string(), "run".to_owned(), format!("--listen=127.0.0.1:{port}")]);
         args.extend(further);
         let mut env = vec![
             ("KUBECONFIG", kubeconfig.display().to_string()),
@@ -87,18 +72,8 @@ impl Operator {
         ];
         env.extend(extra);
         // `env` runs the binary in its own place, without the variables that it is told to drop.
-        let launch = Launch {
-            name: "ipam-audit run",
-            program: "env".into(),
-            args,
-            env,
-            dir: None,
-            log,
-        };
-        Ok(Self {
-            process: Supervised::spawn(launch)?,
-            port,
-        })
+        let launch = Launch { name: "ipam-audit run", program: "env".into(), args, env, dir: None, log };
+        Ok(Self { process: Supervised::spawn(launch)?, port })
     }
 
     /// The base URL of `/livez`, `/readyz` and `/metrics`.
@@ -119,10 +94,7 @@ impl Operator {
     /// An error with the end of its log, if it has ended by itself: it never should.
     pub fn fail_if_ended(&mut self) -> Result<()> {
         if let Some(status) = self.process.exited().context("cannot watch the operator")? {
-            bail!(
-                "the operator has ended ({status}); the end of its log:\n{}",
-                self.last_lines(15)
-            );
+            bail!("the operator has ended ({status}); the end of its log:\n{}", self.last_lines(15));
         }
         Ok(())
     }
@@ -132,11 +104,7 @@ impl Operator {
 pub fn binary() -> Result<PathBuf> {
     if let Some(named) = env::var_os(BINARY_VARIABLE) {
         let named = PathBuf::from(named);
-        ensure!(
-            named.is_file(),
-            "{BINARY_VARIABLE} names {}, which is no file",
-            named.display()
-        );
+        ensure!(named.is_file(), "{BINARY_VARIABLE} names {}, which is no file", named.display());
         return Ok(named);
     }
     let own = env::current_exe().context("cannot find out where this program is")?;
@@ -184,10 +152,7 @@ mod tests {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        assert!(
-            error.contains("exit status: 3") && error.contains("no such cluster"),
-            "{error}"
-        );
+        assert!(error.contains("exit status: 3") && error.contains("no such cluster"), "{error}");
         let listen = operator.admin_url().replace("http://", "--listen=");
         let expected = format!("run {listen} --log=debug /the/kubeconfig http://127.0.0.1:1 eu-west-1");
         assert!(operator.log().contains(&expected), "{}", operator.log());

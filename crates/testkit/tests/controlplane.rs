@@ -62,11 +62,7 @@ subjects: [{kind: ServiceAccount, name: reader, namespace: rig}]
 /// One start for everything that a healthy control plane offers.
 #[tokio::test]
 async fn a_control_plane_offers_what_the_suites_need() -> Result<()> {
-    let plane = ControlPlane::start(Options {
-        controller_manager: true,
-        ..Options::default()
-    })
-    .await?;
+    let plane = ControlPlane::start(Options { controller_manager: true, ..Options::default() }).await?;
     let manifests = plane.state_dir().join("manifests");
     std::fs::create_dir(&manifests)?;
     std::fs::write(manifests.join("all.yaml"), MANIFESTS)?;
@@ -83,62 +79,32 @@ async fn a_control_plane_offers_what_the_suites_need() -> Result<()> {
 }
 
 async fn custom_resources_are_validated(plane: &ControlPlane) -> Result<()> {
-    let shown = plane
-        .kubectl(&["get", "widget", "small", "-o", "jsonpath={.size}"])
-        .await?;
+    let shown = plane.kubectl(&["get", "widget", "small", "-o", "jsonpath={.size}"]).await?;
     assert_eq!(shown.stdout_if_successful()?, "3");
-    let error = plane
-        .apply_yaml("{apiVersion: rig.test/v1, kind: Widget, metadata: {name: big}, size: 11}")
-        .await;
+    let error = plane.apply_yaml("{apiVersion: rig.test/v1, kind: Widget, metadata: {name: big}, size: 11}").await;
     let error = format!("{:#}", error.unwrap_err());
-    assert!(
-        error.contains("cannot apply Widget big") && error.contains("a widget is smaller than 10"),
-        "{error}"
-    );
+    assert!(error.contains("cannot apply Widget big") && error.contains("a widget is smaller than 10"), "{error}");
     Ok(())
 }
 
 async fn a_service_account_has_its_own_rights_only(plane: &ControlPlane) -> Result<()> {
     let client = plane.service_account_client("rig", "reader").await?;
     Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
-    let refused = Api::<Secret>::all(client)
-        .list(&ListParams::default())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&refused, kube::Error::Api(status) if status.code == 403),
-        "{refused:?}"
-    );
+    let refused = Api::<Secret>::all(client).list(&ListParams::default()).await.unwrap_err();
+    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403), "{refused:?}");
 
     let user = "system:serviceaccount:rig:reader";
-    let seen: Vec<_> = plane
-        .audit_log()?
-        .into_iter()
-        .filter(|event| event.user == user)
-        .collect();
-    let seen: Vec<_> = seen
-        .iter()
-        .map(|event| (event.verb.as_str(), event.resource.as_str(), event.code))
-        .collect();
+    let seen: Vec<_> = plane.audit_log()?.into_iter().filter(|event| event.user == user).collect();
+    let seen: Vec<_> = seen.iter().map(|event| (event.verb.as_str(), event.resource.as_str(), event.code)).collect();
     assert_eq!(seen, [("list", "nodes", Some(200)), ("list", "secrets", Some(403))]);
     Ok(())
 }
 
 async fn nobody_is_let_in_without_a_token(plane: &ControlPlane) -> Result<()> {
     let server = format!("--server={}", plane.server_url());
-    let args = [
-        "get",
-        "nodes",
-        "--kubeconfig=/dev/null",
-        "--insecure-skip-tls-verify",
-        "--token=wrong",
-        &server,
-    ];
+    let args = ["get", "nodes", "--kubeconfig=/dev/null", "--insecure-skip-tls-verify", "--token=wrong", &server];
     let output = plane.kubectl(&args).await?;
-    assert!(
-        output.stderr.contains("Unauthorized") || output.stderr.contains("must be logged in"),
-        "{output:?}"
-    );
+    assert!(output.stderr.contains("Unauthorized") || output.stderr.contains("must be logged in"), "{output:?}");
     Ok(())
 }
 
@@ -167,15 +133,9 @@ async fn the_api_server_can_be_taken_away_and_come_back(plane: &ControlPlane) ->
     client.apiserver_version().await.unwrap_err();
     plane.start_apiserver().await?;
     // The same client, the same address, the same objects; and the log goes on where it was.
-    Api::<k8s_openapi::api::core::v1::Namespace>::all(client)
-        .get("rig")
-        .await?;
+    Api::<k8s_openapi::api::core::v1::Namespace>::all(client).get("rig").await?;
     let log = plane.audit_log()?;
-    assert!(
-        log[requests_before..]
-            .iter()
-            .any(|event| event.resource == "namespaces" && event.name == "rig")
-    );
+    assert!(log[requests_before..].iter().any(|event| event.resource == "namespaces" && event.name == "rig"));
     let again = plane.start_apiserver().await.unwrap_err();
     assert!(again.to_string().contains("running already"), "{again}");
     Ok(())
@@ -183,10 +143,7 @@ async fn the_api_server_can_be_taken_away_and_come_back(plane: &ControlPlane) ->
 
 #[tokio::test]
 async fn a_server_that_cannot_start_is_named_with_its_reason() {
-    let options = Options {
-        extra_apiserver_args: vec!["--no-such-flag".to_owned()],
-        ..Options::default()
-    };
+    let options = Options { extra_apiserver_args: vec!["--no-such-flag".to_owned()], ..Options::default() };
     let error = format!("{:#}", ControlPlane::start(options).await.err().unwrap());
     assert!(error.contains("kube-apiserver ended before it was ready"), "{error}");
     assert!(error.contains("unknown flag: --no-such-flag"), "{error}");
@@ -221,10 +178,7 @@ fn a_killed_run_leaves_nothing_that_hinders_the_next() {
     assert!(killed.dir.exists(), "nobody was there to remove it");
 
     let mut next = Running::start();
-    assert!(
-        !killed.dir.exists(),
-        "the next start removes what the killed run has left"
-    );
+    assert!(!killed.dir.exists(), "the next start removes what the killed run has left");
     next.signal("TERM");
     wait_until_gone(&next.dir);
     assert!(!next.dir.exists(), "an ordered end removes its own folder");
@@ -253,10 +207,7 @@ impl Running {
         let export = lines.next().unwrap().unwrap();
         let kubeconfig = export.strip_prefix("export KUBECONFIG=").unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), "Ready until Ctrl-C.");
-        Self {
-            process,
-            dir: Path::new(kubeconfig).parent().unwrap().to_owned(),
-        }
+        Self { process, dir: Path::new(kubeconfig).parent().unwrap().to_owned() }
     }
 
     fn processes(&self) -> Vec<String> {
@@ -265,13 +216,7 @@ impl Running {
 
     fn signal(&mut self, signal: &str) {
         let pid = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([&format!("-{signal}"), &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
         self.process.wait().unwrap();
     }
 }
@@ -281,11 +226,7 @@ fn processes_of(path: &Path) -> Vec<String> {
     let output = Command::new("ps").args(["-ww", "-eo", "stat=,args="]).output().unwrap();
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
     let path = path.display().to_string();
-    output
-        .lines()
-        .filter(|line| line.contains(&path) && !line.starts_with('Z'))
-        .map(str::to_owned)
-        .collect()
+    output.lines().filter(|line| line.contains(&path) && !line.starts_with('Z')).map(str::to_owned).collect()
 }
 
 fn wait_until_gone(dir: &Path) {
@@ -307,14 +248,8 @@ fn build_with(go: Option<&str>, dir: &Path) -> Command {
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_controlplane"));
     let system = if go.is_some() { ":/usr/bin:/bin" } else { "" };
-    command
-        .arg("build")
-        .env("PATH", format!("{}{system}", path.display()))
-        .env("XDG_CACHE_HOME", dir.join("cache"));
-    command
-        .env_remove("KUBEBUILDER_ASSETS")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.arg("build").env("PATH", format!("{}{system}", path.display())).env("XDG_CACHE_HOME", dir.join("cache"));
+    command.env_remove("KUBEBUILDER_ASSETS").stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -328,23 +263,14 @@ fn failure_of(mut command: Command) -> String {
 fn what_is_missing_is_named_with_how_to_get_it() {
     let dir = tempfile::tempdir().unwrap();
     let without_go = failure_of(build_with(None, dir.path()));
-    assert!(
-        without_go.contains("`go` cannot be run") && without_go.contains("https://go.dev/dl/"),
-        "{without_go}"
-    );
+    assert!(without_go.contains("`go` cannot be run") && without_go.contains("https://go.dev/dl/"), "{without_go}");
 
     let old_go = failure_of(build_with(Some("#!/bin/sh\necho go1.19.8\n"), dir.path()));
-    assert!(
-        old_go.contains("needs Go 1.26") && old_go.contains("this is go1.19.8"),
-        "{old_go}"
-    );
+    assert!(old_go.contains("needs Go 1.26") && old_go.contains("this is go1.19.8"), "{old_go}");
 
     let offline = "#!/bin/sh\n[ $1 = env ] && echo go1.99.0 && exit\necho 'dial tcp: no such host' >&2\nexit 1\n";
     let offline = failure_of(build_with(Some(offline), dir.path()));
-    assert!(
-        offline.contains("go build of kube-apiserver failed") && offline.contains("GOPROXY"),
-        "{offline}"
-    );
+    assert!(offline.contains("go build of kube-apiserver failed") && offline.contains("GOPROXY"), "{offline}");
 
     let mut assets = build_with(None, dir.path());
     assets.env("KUBEBUILDER_ASSETS", dir.path());
@@ -385,19 +311,10 @@ fn a_waiting_build_takes_over_from_a_killed_one() {
     assert!(output.status.success());
     let built = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
     for program in ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"] {
-        assert_eq!(
-            std::fs::read_to_string(built.join(program)).unwrap(),
-            "program\n",
-            "{program}"
-        );
+        assert_eq!(std::fs::read_to_string(built.join(program)).unwrap(), "program\n", "{program}");
     }
     let unfinished = std::fs::read_dir(&built).unwrap().flatten();
-    assert_eq!(
-        unfinished
-            .filter(|entry| entry.file_name().to_string_lossy().contains("unfinished"))
-            .count(),
-        0
-    );
+    assert_eq!(unfinished.filter(|entry| entry.file_name().to_string_lossy().contains("unfinished")).count(), 0);
 }
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {

@@ -45,28 +45,15 @@ impl ControlPlane {
 
     /// A client with the rights of a service account, by a token that the API server issued.
     pub async fn service_account_client(&self, namespace: &str, name: &str) -> Result<Client> {
-        client_from(
-            &self
-                .service_account_kubeconfig(namespace, name, self.state.path())
-                .await?,
-        )
-        .await
+        client_from(&self.service_account_kubeconfig(namespace, name, self.state.path()).await?).await
     }
 
     /// Writes a kubeconfig of a service account into `dir` and returns its path.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str, dir: &Path) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
-        let spec = TokenRequestSpec {
-            expiration_seconds: Some(TOKEN_SECONDS),
-            ..TokenRequestSpec::default()
-        };
-        let request = TokenRequest {
-            spec,
-            ..TokenRequest::default()
-        };
-        let issued = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await;
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let issued = accounts.create_token_request(name, &PostParams::default(), &request).await;
         let issued = issued.with_context(|| format!("no token for service account {namespace}/{name}"))?;
         let token = issued.status.context("the API server issued an empty token")?.token;
         let path = dir.join(format!("{namespace}-{name}.kubeconfig"));

@@ -44,10 +44,7 @@ pub struct AuditEvent {
 impl AuditEvent {
     /// Whether the request was meant to change something.
     pub fn is_write(&self) -> bool {
-        matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        )
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 }
 
@@ -115,12 +112,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<AuditEvent>> {
 fn parse(text: &str) -> Result<Vec<AuditEvent>> {
     // The server may be in the middle of a line: what follows the last newline is not complete.
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    let events = complete
-        .lines()
-        .map(|line| serde_json::from_str::<Line>(line).map(AuditEvent::from));
-    events
-        .collect::<Result<_, _>>()
-        .context("the audit log has a line that cannot be read")
+    let events = complete.lines().map(|line| serde_json::from_str::<Line>(line).map(AuditEvent::from));
+    events.collect::<Result<_, _>>().context("the audit log has a line that cannot be read")
 }
 
 #[cfg(test)]
@@ -139,9 +132,6 @@ mod tests {
             (event.verb.as_str(), event.resource.as_str(), event.subresource.as_str()),
             ("patch", "nodes", "status")
         );
-        assert_eq!(
-            (event.code, event.is_write(), event.group.as_str()),
-            (Some(200), true, "")
-        );
+        assert_eq!((event.code, event.is_write(), event.group.as_str()), (Some(200), true, ""));
     }
 }

@@ -29,22 +29,12 @@ pub(super) struct Program {
     pub(super) package: &'static str,
 }
 
-pub(super) const APISERVER: Program = Program {
-    name: "kube-apiserver",
-    package: "k8s.io/kubernetes/cmd/kube-apiserver",
-};
-pub(super) const CONTROLLER_MANAGER: Program = Program {
-    name: "kube-controller-manager",
-    package: "k8s.io/kubernetes/cmd/kube-controller-manager",
-};
-pub(super) const KUBECTL: Program = Program {
-    name: "kubectl",
-    package: "k8s.io/kubernetes/cmd/kubectl",
-};
-pub(super) const ETCD: Program = Program {
-    name: "etcd",
-    package: "go.etcd.io/etcd/server/v3",
-};
+pub(super) const APISERVER: Program =
+    Program { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver" };
+pub(super) const CONTROLLER_MANAGER: Program =
+    Program { name: "kube-controller-manager", package: "k8s.io/kubernetes/cmd/kube-controller-manager" };
+pub(super) const KUBECTL: Program = Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" };
+pub(super) const ETCD: Program = Program { name: "etcd", package: "go.etcd.io/etcd/server/v3" };
 
 /// In the order of building: the first pays for what the others share.
 pub(super) const ALL: [Program; 4] = [APISERVER, CONTROLLER_MANAGER, KUBECTL, ETCD];
@@ -87,9 +77,7 @@ impl Binaries {
     fn from_assets(dir: PathBuf) -> Result<Self> {
         let assets = Self { dir };
         for program in [APISERVER, ETCD] {
-            assets
-                .path(program)
-                .with_context(|| format!("{ASSETS} is set but cannot be used"))?;
+            assets.path(program).with_context(|| format!("{ASSETS} is set but cannot be used"))?;
         }
         Ok(assets)
     }
@@ -118,22 +106,16 @@ fn cache_root() -> Result<PathBuf> {
 
 fn cache_key(go_version: &str) -> String {
     let inputs = [GO_MOD, GO_SUM, go_version].join("\0");
-    digest(&SHA256, inputs.as_bytes())
-        .as_ref()
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            write!(hex, "{byte:02x}").ok();
-            hex
-        })
+    digest(&SHA256, inputs.as_bytes()).as_ref().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        write!(hex, "{byte:02x}").ok();
+        hex
+    })
 }
 
 /// The version of Go that would build the module: in its folder, since Go may switch to a newer toolchain for it.
 fn go_version(module: &Path) -> Result<String> {
-    let output = Command::new("go")
-        .args(["env", "GOVERSION"])
-        .current_dir(module)
-        .output();
+    let output = Command::new("go").args(["env", "GOVERSION"]).current_dir(module).output();
     let output = output.with_context(|| {
         format!("the control plane is built from source once, which needs Go, and `go` cannot be run. {HOW_TO_GET_GO}")
     })?;
@@ -156,9 +138,7 @@ fn required_go() -> Option<&'static str> {
 
 /// The version of Kubernetes that go.mod pins, such as `v1.36.2`.
 pub(super) fn kubernetes_version() -> Option<&'static str> {
-    let line = GO_MOD
-        .lines()
-        .find(|line| line.trim().starts_with("k8s.io/kubernetes v"))?;
+    let line = GO_MOD.lines().find(|line| line.trim().starts_with("k8s.io/kubernetes v"))?;
     line.split_whitespace().nth(1)
 }
 

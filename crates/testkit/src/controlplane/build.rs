@@ -25,10 +25,7 @@ pub(super) struct Module {
 
 impl Module {
     pub(super) fn create() -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("ipam-audit-go-")
-            .tempdir()
-            .context("cannot create a folder")?;
+        let dir = tempfile::Builder::new().prefix("ipam-audit-go-").tempdir().context("cannot create a folder")?;
         fs::write(dir.path().join("go.mod"), GO_MOD).context("cannot write go.mod")?;
         fs::write(dir.path().join("go.sum"), GO_SUM).context("cannot write go.sum")?;
         Ok(Self { dir })
@@ -44,10 +41,7 @@ pub(super) fn build_missing(module: &Module, target: &Path) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("cannot create {}", target.display()))?;
     let _lock = lock(&target.join("build.lock"))?;
     remove_unfinished(target);
-    let missing: Vec<Program> = ALL
-        .into_iter()
-        .filter(|program| !target.join(program.name).is_file())
-        .collect();
+    let missing: Vec<Program> = ALL.into_iter().filter(|program| !target.join(program.name).is_file()).collect();
     let mut progress = Progress::start();
     for (index, program) in missing.iter().enumerate() {
         let step = format!(
@@ -98,12 +92,7 @@ fn build(module: &Module, program: Program, target: &Path, mut tick: impl FnMut(
         sleep(POLL);
     };
     if !status.success() {
-        bail!(
-            "go build of {} failed ({status}). {}\n{}",
-            program.name,
-            hint(&go.output()),
-            go.last_lines(15)
-        );
+        bail!("go build of {} failed ({status}). {}\n{}", program.name, hint(&go.output()), go.last_lines(15));
     }
     fs::rename(&unfinished, target.join(program.name)).context("cannot move the built program into the cache")
 }
@@ -127,10 +116,7 @@ fn go_build(module: &Module, program: Program, output: &Path) -> Result<Launch> 
 fn ldflags() -> Result<String> {
     let version = kubernetes_version().context("go.mod does not pin k8s.io/kubernetes")?;
     let numbers: Vec<&str> = version.trim_start_matches('v').split('.').collect();
-    ensure!(
-        numbers.len() == 3,
-        "go.mod pins k8s.io/kubernetes at {version}, which is no release"
-    );
+    ensure!(numbers.len() == 3, "go.mod pins k8s.io/kubernetes at {version}, which is no release");
     let base = "k8s.io/component-base/version";
     Ok(format!(
         "-s -w -X {base}.gitVersion={version} -X {base}.gitMajor={} -X {base}.gitMinor={} \
@@ -144,14 +130,8 @@ fn hint(output: &str) -> &'static str {
     let says = |fragments: &[&str]| fragments.iter().any(|fragment| output.contains(fragment));
     if says(&["no space left"]) {
         "The disk is full: the build needs about 4 GB in Go's caches and 300 MB for the programs."
-    } else if says(&[
-        "dial tcp",
-        "no such host",
-        "i/o timeout",
-        "proxyconnect",
-        "connection refused",
-        "TLS handshake",
-    ]) {
+    } else if says(&["dial tcp", "no such host", "i/o timeout", "proxyconnect", "connection refused", "TLS handshake"])
+    {
         "It needs a Go module proxy the first time: check the network and `go env GOPROXY`."
     } else if says(&["signal: killed", "cannot allocate memory"]) {
         "It was short of memory: the build takes about 2.2 GB."
@@ -168,10 +148,7 @@ mod tests {
     fn servers_are_stamped_with_the_pinned_version() {
         let flags = ldflags().unwrap();
         assert!(flags.contains("component-base/version.gitMajor=1 "), "{flags}");
-        assert!(
-            flags.contains(&format!("gitVersion={}", kubernetes_version().unwrap())),
-            "{flags}"
-        );
+        assert!(flags.contains(&format!("gitVersion={}", kubernetes_version().unwrap())), "{flags}");
     }
 
     #[test]

@@ -63,14 +63,8 @@ async fn apply(client: &Client, mut objects: Vec<DynamicObject>) -> Result<()> {
     objects.sort_by_key(rank);
     for object in objects {
         let name = object.name_any();
-        let kind = object
-            .types
-            .as_ref()
-            .map_or("object", |types| types.kind.as_str())
-            .to_owned();
-        apply_one(client, object)
-            .await
-            .with_context(|| format!("cannot apply {kind} {name}"))?;
+        let kind = object.types.as_ref().map_or("object", |types| types.kind.as_str()).to_owned();
+        apply_one(client, object).await.with_context(|| format!("cannot apply {kind} {name}"))?;
     }
     Ok(())
 }
@@ -95,12 +89,7 @@ async fn apply_one(client: &Client, object: DynamicObject) -> Result<()> {
             Api::namespaced_with(client.clone(), namespace, &resource)
         }
     };
-    api.patch(
-        &name,
-        &PatchParams::apply(FIELD_MANAGER).force(),
-        &Patch::Apply(&object),
-    )
-    .await?;
+    api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&object)).await?;
     if rank(&object) == 0 {
         wait_until_established(&api, &name).await?;
     }
@@ -129,20 +118,14 @@ async fn wait_until_established(api: &Api<DynamicObject>, name: &str) -> Result<
             return Ok(());
         }
         let conditions = &definition.data["status"]["conditions"];
-        ensure!(
-            Instant::now() < deadline,
-            "it was not established within {DEADLINE:?}: {conditions}"
-        );
+        ensure!(Instant::now() < deadline, "it was not established within {DEADLINE:?}: {conditions}");
         sleep(POLL).await;
     }
 }
 
 fn is_established(definition: &DynamicObject) -> bool {
     let conditions = definition.data["status"]["conditions"].as_array();
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c["type"] == "Established" && c["status"] == "True")
+    conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
 }
 
 #[cfg(test)]

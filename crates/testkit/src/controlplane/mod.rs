@@ -90,9 +90,7 @@ impl ControlPlane {
     pub async fn start(options: Options) -> Result<Self> {
         install_tls_provider();
         // Building takes minutes, which belong on a thread of their own.
-        let binaries = tokio::task::spawn_blocking(Binaries::locate)
-            .await
-            .context("the build was cancelled")??;
+        let binaries = tokio::task::spawn_blocking(Binaries::locate).await.context("the build was cancelled")??;
         for _ in 1..ATTEMPTS {
             match Self::start_on_free_ports(&options, &binaries).await {
                 Err(error) if format!("{error:#}").contains("address already in use") => {}
@@ -111,11 +109,7 @@ impl ControlPlane {
             servers: Mutex::default(),
             options: options.clone(),
             binaries: binaries.clone(),
-            ports: Ports {
-                etcd,
-                etcd_peer,
-                apiserver,
-            },
+            ports: Ports { etcd, etcd_peer, apiserver },
             pki,
             state,
         };
@@ -173,10 +167,7 @@ impl ControlPlane {
             self.fail_if_a_server_ended()?;
             if Instant::now() > deadline {
                 let limit = self.options.ready_within;
-                bail!(
-                    "the API server was not ready within {limit:?}; the end of its log:\n{}",
-                    self.apiserver_log()
-                );
+                bail!("the API server was not ready within {limit:?}; the end of its log:\n{}", self.apiserver_log());
             }
             sleep(POLL).await;
         }
@@ -187,25 +178,15 @@ impl ControlPlane {
         let mut servers = self.servers();
         let Servers { apiserver, etcd, .. } = &mut *servers;
         for server in [etcd, apiserver].into_iter().flatten() {
-            if let Some(status) = server
-                .exited()
-                .with_context(|| format!("cannot watch {}", server.name()))?
-            {
-                bail!(
-                    "{} ended before it was ready ({status}):\n{}",
-                    server.name(),
-                    server.last_lines(15)
-                );
+            if let Some(status) = server.exited().with_context(|| format!("cannot watch {}", server.name()))? {
+                bail!("{} ended before it was ready ({status}):\n{}", server.name(), server.last_lines(15));
             }
         }
         Ok(())
     }
 
     fn apiserver_log(&self) -> String {
-        self.servers()
-            .apiserver
-            .as_ref()
-            .map_or_else(String::new, |server| server.last_lines(15))
+        self.servers().apiserver.as_ref().map_or_else(String::new, |server| server.last_lines(15))
     }
 
     fn servers(&self) -> MutexGuard<'_, Servers> {

@@ -59,17 +59,12 @@ struct Authority {
 
 fn authority() -> Result<Authority, rcgen::Error> {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "ipam-audit test control plane");
+    params.distinguished_name.push(DnType::CommonName, "ipam-audit test control plane");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?.pem();
-    Ok(Authority {
-        certificate,
-        issuer: Issuer::new(params, key),
-    })
+    Ok(Authority { certificate, issuer: Issuer::new(params, key) })
 }
 
 struct Serving {
@@ -83,10 +78,7 @@ fn serving(issuer: &Issuer<'static, KeyPair>) -> Result<Serving, rcgen::Error> {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, issuer)?.pem();
-    Ok(Serving {
-        certificate,
-        key: key.serialize_pem(),
-    })
+    Ok(Serving { certificate, key: key.serialize_pem() })
 }
 
 fn random_token() -> Result<String> {

@@ -23,10 +23,7 @@ pub(super) fn free_ports() -> Result<[u16; 3]> {
     });
     match (listeners.next(), listeners.next(), listeners.next()) {
         (Some(a), Some(b), Some(c)) => Ok([a.0, b.0, c.0]),
-        _ => bail!(
-            "no three free ports on 127.0.0.1 between {FIRST} and {}",
-            FIRST + COUNT - 1
-        ),
+        _ => bail!("no three free ports on 127.0.0.1 between {FIRST} and {}", FIRST + COUNT - 1),
     }
 }
 
@@ -48,10 +45,7 @@ mod tests {
     #[test]
     fn ports_differ_and_can_be_bound() {
         let ports = free_ports().unwrap();
-        let bound: Vec<_> = ports
-            .iter()
-            .map(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap())
-            .collect();
+        let bound: Vec<_> = ports.iter().map(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
         assert_eq!(bound.len(), 3);
     }
 }

@@ -39,41 +39,19 @@ pub(crate) struct Supervised {
 
 impl Supervised {
     pub(crate) fn spawn(launch: Launch) -> Result<Self> {
-        let Launch {
-            name,
-            program,
-            args,
-            env,
-            dir,
-            log,
-        } = launch;
+        let Launch { name, program, args, env, dir, log } = launch;
         let out = OpenOptions::new().create(true).append(true).open(&log);
         let out = out.with_context(|| format!("cannot write the log of {name}, {}", log.display()))?;
         let log_start = out.metadata().map_or(0, |m| m.len());
         let mut command = Command::new("sh");
-        command
-            .arg("-c")
-            .arg(LIFELINE)
-            .arg("lifeline")
-            .arg(&program)
-            .args(args)
-            .envs(env)
-            .process_group(0);
+        command.arg("-c").arg(LIFELINE).arg("lifeline").arg(&program).args(args).envs(env).process_group(0);
         command.stdin(Stdio::piped()).stdout(out.try_clone()?).stderr(out);
         if let Some(dir) = dir {
             command.current_dir(dir);
         }
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name} ({})", program.display()))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {name} ({})", program.display()))?;
         let lifeline = child.stdin.take();
-        Ok(Self {
-            name,
-            child,
-            lifeline,
-            log,
-            log_start,
-        })
+        Ok(Self { name, child, lifeline, log, log_start })
     }
 
     /// The exit status, if the child has ended by itself.

@@ -15,11 +15,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn start() -> Self {
-        Self {
-            started: Instant::now(),
-            terminal: stderr().is_terminal(),
-            last_line: None,
-        }
+        Self { started: Instant::now(), terminal: stderr().is_terminal(), last_line: None }
     }
 
     /// Shows `what` with the time elapsed, if it is time to.

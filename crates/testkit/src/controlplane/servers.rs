@@ -43,14 +43,7 @@ pub(super) fn etcd(program: &Path, state: &StateDir, ports: Ports) -> Launch {
         "--quota-backend-bytes=8589934592".to_owned(),
         "--log-level=error".to_owned(),
     ];
-    Launch {
-        name: "etcd",
-        program: program.into(),
-        args,
-        env: Vec::new(),
-        dir: None,
-        log: state.file("etcd.log"),
-    }
+    Launch { name: "etcd", program: program.into(), args, env: Vec::new(), dir: None, log: state.file("etcd.log") }
 }
 
 pub(super) fn apiserver(program: &Path, state: &StateDir, pki: &Pki, ports: Ports, options: &Options) -> Launch {
@@ -68,10 +61,7 @@ pub(super) fn apiserver(program: &Path, state: &StateDir, pki: &Pki, ports: Port
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         "--service-account-issuer=https://rig.local".to_owned(),
         format!("--service-account-key-file={}", pki.account_public_key.display()),
-        format!(
-            "--service-account-signing-key-file={}",
-            pki.account_signing_key.display()
-        ),
+        format!("--service-account-signing-key-file={}", pki.account_signing_key.display()),
         // No controller makes the accounts that this admission plugin asks of every Pod.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),

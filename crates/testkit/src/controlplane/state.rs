@@ -26,10 +26,7 @@ impl StateDir {
     /// Removes what killed runs have left, then creates a folder.
     pub(super) fn create() -> Result<Self> {
         sweep(&std::env::temp_dir());
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir()
-            .context("cannot create a temporary folder")?;
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir().context("cannot create a temporary folder")?;
         let lock = File::create(dir.path().join(LOCK)).context("cannot create the lock of the state folder")?;
         lock.try_lock().context("cannot lock the state folder")?;
         Ok(Self { dir, _lock: lock })
@@ -70,9 +67,7 @@ fn is_abandoned(dir: &Path) -> bool {
 }
 
 fn age(path: &Path) -> Option<Duration> {
-    SystemTime::now()
-        .duration_since(fs::metadata(path).ok()?.modified().ok()?)
-        .ok()
+    SystemTime::now().duration_since(fs::metadata(path).ok()?.modified().ok()?).ok()
 }
 
 #[cfg(test)]
