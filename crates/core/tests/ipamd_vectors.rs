@@ -382,3 +382,30 @@ fn full_subnets_at_the_start() {
     assert_eq!(end("1.10.1"), End::InitError(InitError::AddressesRefused));
     assert!(matches!(end("1.10.2"), End::Running(_)));
 }
+
+/// Until 1.15.3 an interface was created bare. One that gets no addresses stays attached unknown, the next cannot be attached
+/// and is deleted, in every step again.
+#[test]
+fn bare_interfaces_of_old_versions() {
+    let two_warm = config(&[("WARM_ENI_TARGET", "2")]);
+    let subnet = Subnet::new(Some(18), None).unwrap();
+    let node = Node { version: version("1.13.4"), subnet, ..Node::new(&two_warm, nitro(2, 15)) };
+    let outcome = fresh(&node, false, 0);
+    assert_eq!((holdings(&outcome).settled, holdings(&outcome).enis_in_pool, outcome.enis_attached), (false, 1, 2));
+    let outcome = fresh(&Node { version: version("1.15.4"), ..node }, false, 0);
+    assert_eq!((holdings(&outcome).settled, outcome.enis_attached), (true, 1), "all or nothing since");
+}
+
+/// Until 1.12.6 the start filled an interface even where the pool was not low.
+#[test]
+fn starts_of_old_versions() {
+    let defaults = config(&[]);
+    let interfaces =
+        [Attached { ips: 9, ..Attached::default() }, Attached { ips: 5, assigned: 1, ..Attached::default() }];
+    let node = Node::new(&defaults, nitro(3, 10));
+    let total = |text: &str| holdings(&ipamd::restart(&Node { version: version(text), ..node }, &interfaces)).total;
+    assert_eq!((total("1.12.6"), total("1.13.0")), (18, 14));
+    let without_target = config(&[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "abc")]);
+    let node = Node { version: version("1.12.6"), ..Node::new(&without_target, nitro(3, 10)) };
+    assert_eq!(fresh(&node, false, 1).calls, Some(ipamd::Calls::default()), "a target of no prefix misses none");
+}

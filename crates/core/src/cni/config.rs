@@ -213,3 +213,53 @@ fn network_policy_mode(text: &str) -> Option<NetworkPolicyMode> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(env: &[(&str, &str)]) -> CniConfig {
+        CniConfig::from_map(&env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn unset_set_and_invalid_stay_apart() {
+        assert_eq!(config(&[]).warm_ip_target, Setting::Unset);
+        let set = config(&[("WARM_IP_TARGET", "+5")]).warm_ip_target;
+        assert_eq!((set.value(), set.raw(), set.is_invalid()), (Some(5), Some("+5"), false));
+        for text in ["", "five", "-1", "5 "] {
+            let invalid = config(&[("WARM_IP_TARGET", text)]).warm_ip_target;
+            assert_eq!((invalid.value(), invalid.raw(), invalid.is_invalid()), (None, Some(text), true), "{text:?}");
+            assert_eq!(invalid.value_or(0), 0);
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(config(&[("MAX_ENI", "0")]).max_eni.value(), None);
+        assert_eq!(config(&[("MAX_ENI", "1")]).max_eni.value(), Some(1));
+        assert_eq!(config(&[("WARM_ENI_TARGET", "0")]).warm_eni_target.value(), Some(0));
+        assert!(config(&[("IP_COOLDOWN_PERIOD", "-5")]).ip_cooldown.is_invalid());
+        assert_eq!(config(&[("POD_MTU", "-5")]).pod_mtu.value(), Some(-5), "its range depends on the address family");
+    }
+
+    #[test]
+    fn words() {
+        assert!(config(&[("POD_SECURITY_GROUP_ENFORCING_MODE", "Strict")]).enforcing_mode.is_invalid());
+        let policy = |text| config(&[("NETWORK_POLICY_ENFORCING_MODE", text)]).network_policy_mode;
+        assert_eq!(policy("StandarD").value(), Some(NetworkPolicyMode::Standard));
+        assert_eq!(policy("NONE").value(), Some(NetworkPolicyMode::None));
+        assert!(policy("").is_invalid());
+    }
+
+    #[test]
+    fn empty_names_mean_the_default() {
+        let empty = config(&[("CLUSTER_NAME", ""), ("ENI_CONFIG_LABEL_DEF", "")]);
+        assert_eq!((empty.cluster_name, &*empty.eni_config_label), (None, ENI_CONFIG_KEY));
+        let zone = config(&[("ENI_CONFIG_LABEL_DEF", "topology.kubernetes.io/zone")]);
+        assert_eq!(
+            (&*zone.eni_config_label, &*zone.eni_config_annotation),
+            ("topology.kubernetes.io/zone", ENI_CONFIG_KEY)
+        );
+    }
+}

@@ -70,11 +70,11 @@ impl CniConfig {
     }
 
     /// Whether pods get addresses out of prefixes. On a type that cannot have them the CNI falls back to secondary
-    /// addresses in silence; bare metal can since 1.11.0.
+    /// addresses in silence; bare metal can since 1.10.3.
     pub fn uses_prefixes(&self, version: CniVersion, hypervisor: Hypervisor) -> bool {
         let capable = match hypervisor {
             Hypervisor::Nitro => true,
-            Hypervisor::BareMetal => version >= CniVersion::new(1, 11, 0),
+            Hypervisor::BareMetal => version >= CniVersion::new(1, 10, 3),
             Hypervisor::Xen | Hypervisor::Other => false,
         };
         capable && self.prefix_delegation.value_or(false)
@@ -82,8 +82,7 @@ impl CniConfig {
 
     /// Whether ipamd only adopts what others attach. IMDS-only mode implies it.
     pub fn adopts_only(&self, version: CniVersion) -> bool {
-        let switched_off = version >= CniVersion::new(1, 9, 1) && self.provisioning_disabled.value_or(false);
-        switched_off || self.sees_metadata_only(version)
+        self.provisioning_disabled.value_or(false) || self.sees_metadata_only(version)
     }
 
     /// Whether ipamd asks EC2 nothing about its interfaces, and so knows neither their tags nor a trunk.
@@ -100,6 +99,51 @@ impl CniConfig {
             (false, true, false) => SizingMode::PrefixTarget,
             (false, false, true) => SizingMode::IpTarget,
             (false, false, false) => SizingMode::EniTarget,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(env: &[(&str, &'static str)], version: CniVersion, hypervisor: Hypervisor) -> SizingMode {
+        let config = CniConfig::from_env(|name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| *value));
+        config.sizing_mode(version, &InterfaceLimits { enis: 3, ipv4_per_eni: 10, hypervisor, trunking: true })
+    }
+
+    #[test]
+    fn precedence() {
+        let newest = |env| mode(env, CniVersion::NEWEST, Hypervisor::Nitro);
+        assert_eq!(newest(&[]), SizingMode::EniTarget);
+        assert_eq!(newest(&[("WARM_ENI_TARGET", "3"), ("MINIMUM_IP_TARGET", "1")]), SizingMode::IpTarget);
+        assert_eq!(newest(&[("WARM_IP_TARGET", "0")]), SizingMode::EniTarget, "zero is off");
+        assert_eq!(newest(&[("WARM_IP_TARGET", "x")]), SizingMode::EniTarget, "and so is what is no number");
+        assert_eq!(newest(&[("ENABLE_PREFIX_DELEGATION", "1")]), SizingMode::PrefixTarget);
+        let both = [("ENABLE_PREFIX_DELEGATION", "T"), ("WARM_PREFIX_TARGET", "1"), ("WARM_IP_TARGET", "1")];
+        assert_eq!(newest(&both), SizingMode::PrefixIpTarget);
+        assert_eq!(
+            newest(&[("WARM_IP_TARGET", "1"), ("ENABLE_IMDS_ONLY_MODE", "true")]),
+            SizingMode::ProvisioningDisabled
+        );
+    }
+
+    #[test]
+    fn types_and_versions() {
+        let prefixes = [("ENABLE_PREFIX_DELEGATION", "true")];
+        assert_eq!(mode(&prefixes, CniVersion::NEWEST, Hypervisor::Xen), SizingMode::EniTarget);
+        assert_eq!(mode(&prefixes, CniVersion::NEWEST, Hypervisor::BareMetal), SizingMode::PrefixTarget);
+        assert_eq!(mode(&prefixes, CniVersion::new(1, 10, 2), Hypervisor::BareMetal), SizingMode::EniTarget);
+        let metadata = [("ENABLE_IMDS_ONLY_MODE", "true")];
+        assert_eq!(mode(&metadata, CniVersion::new(1, 19, 5), Hypervisor::Nitro), SizingMode::EniTarget);
+    }
+
+    #[test]
+    fn the_cap_of_interfaces() {
+        let limits = InterfaceLimits { enis: 4, ipv4_per_eni: 15, hypervisor: Hypervisor::Nitro, trunking: true };
+        for (cap, interfaces) in [("2", 2), ("4", 4), ("9", 4), ("0", 4), ("x", 4)] {
+            let config = CniConfig::from_env(|name| (name == "MAX_ENI").then_some(cap));
+            assert_eq!(config.targets(&limits).max_eni, interfaces, "{cap}");
         }
     }
 }

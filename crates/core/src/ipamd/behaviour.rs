@@ -34,6 +34,8 @@ pub(super) struct Behaviour {
     /// The start makes one full step of growth, and an empty pool with custom networking is fatal (1.13.0). Before, it
     /// filled one interface, whether the pool was low or not.
     pub start_grows_if_low: bool,
+    /// The start, too, leaves a node alone whose provisioning is disabled (1.9.1).
+    pub start_heeds_provisioning: bool,
     /// A refusal for want of prefixes does not stop the start (1.9.1).
     pub tolerates_missing_prefixes: bool,
     /// A refusal for want of addresses does not stop the start (1.10.2).
@@ -62,6 +64,7 @@ impl Behaviour {
             release_by_old_figures: since(1, 20, 0),
             creates_filled: since(1, 15, 4),
             start_grows_if_low: since(1, 13, 0),
+            start_heeds_provisioning: since(1, 9, 1),
             tolerates_missing_prefixes: since(1, 9, 1),
             tolerates_missing_addresses: since(1, 10, 2),
             needs_ipv4_switch: since(1, 10, 0),

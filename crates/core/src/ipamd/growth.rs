@@ -121,10 +121,6 @@ impl Simulation {
         }
         self.growing();
         self.calls.create_network_interface += 1;
-        if self.attachment_refused() {
-            self.delete_unattached();
-            return;
-        }
         self.subnet = subnet;
         self.calls.attach_network_interface += 1;
         let eni = self.pool.attach(false, false);
@@ -140,12 +136,12 @@ impl Simulation {
             return;
         }
         self.growing();
+        self.subnet = subnet;
         self.calls.create_network_interface += 1;
         if self.attachment_refused() {
             self.delete_unattached();
             return;
         }
-        self.subnet = subnet;
         self.calls.attach_network_interface += 1;
         let filled = if self.rules.prefixes { subnet.take_prefixes(wanted) } else { subnet.take_addresses(wanted) };
         if filled && wanted > 0 {
@@ -159,7 +155,7 @@ impl Simulation {
         }
     }
 
-    /// EC2 refuses to attach beyond the type's limit.
+    /// EC2 refuses to attach beyond the type's limit. Only interfaces that ipamd does not know of lead there.
     fn attachment_refused(&self) -> bool {
         self.interfaces_attached() >= self.rules.attachable
     }
@@ -167,6 +163,7 @@ impl Simulation {
     /// ipamd deletes an interface that it could not attach, and will make another in the next step.
     fn delete_unattached(&mut self) {
         self.shrinking();
+        self.subnet.give_back(1, 0);
         self.calls.delete_network_interface += 1;
     }
 }

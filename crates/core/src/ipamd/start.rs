@@ -28,7 +28,10 @@ impl Simulation {
         }
         self.refuse_configuration(node.config).map_err(StartFailure::Init)?;
         self.give_back_other_kind();
-        if self.rules.provisioning_disabled { Ok(()) } else { self.first_growth().map_err(StartFailure::Init) }
+        if self.rules.provisioning_disabled && self.rules.behaviour.start_heeds_provisioning {
+            return Ok(());
+        }
+        self.first_growth().map_err(StartFailure::Init)
     }
 
     /// What the instance metadata and the checkpoint file show. Without EC2's tags, interfaces that are marked as not to
@@ -116,9 +119,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// Until 1.12.6: one interface is filled, whether the pool is low or not, and a refusal the version does not know ends
-    /// the start.
+    /// Until 1.12.6: one interface is filled, even where the pool is not low, unless no address or prefix is missing from
+    /// a target that counts them. A refusal the version does not know ends the start.
     fn first_fill(&mut self) -> Result<(), InitError> {
+        let stats = self.stats();
+        let by_address = self.rules.targets.ip_targets_defined();
+        if by_address && self.rules.short_of_ip_targets(&stats) == 0 || self.rules.prefix_target_forbids_growth(&stats)
+        {
+            return Ok(());
+        }
         match self.fill_an_interface() {
             Fill::Refused if !self.knows_refusals() => Err(InitError::AddressesRefused),
             _ => Ok(()),
