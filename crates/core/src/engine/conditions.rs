@@ -75,23 +75,21 @@ fn violated(kind: ConditionType, findings: &[Finding]) -> Option<Condition> {
     Some(bad(kind, meta(worst.code)?.reason, worst.message.clone()))
 }
 
+/// Of a node or a subnet: `False` from a warning on. The gate is about the audit as a whole.
 fn healthy(trust: &Trust, needed: &[Source], findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::Healthy;
     let worst = findings.first();
-    let gated = worst.filter(|finding| trust.gate.is_some_and(|gate| finding.severity >= gate));
-    if let Some(finding) = gated {
-        return bad(KIND, meta(finding.code).map_or("FindingsAtGate", |meta| meta.reason), finding.message.clone());
+    if let Some(finding) = worst.filter(|finding| finding.severity >= Severity::Warning) {
+        return bad(KIND, meta(finding.code).map_or("Findings", |meta| meta.reason), finding.message.clone());
     }
     if let Some(condition) = trust.unknown(KIND, needed) {
         return condition;
     }
     match worst {
         None => good(KIND, "NoFindings", "no findings"),
-        Some(finding) => good(
-            KIND,
-            "BelowGate",
-            format!("the worst finding is {} ({}), below the gate", finding.name, finding.severity),
-        ),
+        Some(finding) => {
+            good(KIND, "InformationOnly", format!("the worst finding is {} ({})", finding.name, finding.severity))
+        }
     }
 }
 
@@ -101,6 +99,7 @@ pub(super) fn of_node(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, fi
         healthy(trust, EVERYTHING, findings),
         node_capacity(trust, node, findings),
         node_addresses(trust, node),
+        node_configuration(trust, node),
         node_warm_pool(trust, node, findings),
         node_subnet(facts, trust, node),
         node_branches(trust, node, findings),
@@ -143,6 +142,24 @@ fn node_addresses(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
             let all = pool.held + pool.own;
             good(KIND, "AllAccounted", format!("{0} of {0} addresses accounted for", text::thousands(all)))
         }
+    }
+}
+
+fn node_configuration(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
+    const KIND: ConditionType = ConditionType::ConfigurationConsistent;
+    if let Some(condition) = trust.unknown(KIND, &[Source::Nodes, Source::AwsNode]) {
+        return condition;
+    }
+    match &node.cni {
+        None => unknown(KIND, "no aws-node pod is seen on the node"),
+        Some(_) if node.runs_template => {
+            good(KIND, "Consistent", "its aws-node pod runs what the DaemonSet's template says")
+        }
+        Some(cni) => bad(
+            KIND,
+            "RolloutUnfinished",
+            format!("its aws-node pod runs other settings ({}) than the DaemonSet's template", cni.targets_text()),
+        ),
     }
 }
 
@@ -339,12 +356,7 @@ fn audit_configuration(facts: &Facts<'_>, trust: &Trust) -> Condition {
     if without > 0 {
         return unknown(KIND, format!("{without} of {} nodes run no aws-node pod that is seen", facts.nodes.len()));
     }
-    let differs = facts
-        .snapshot
-        .aws_node
-        .value()
-        .is_some_and(|aws_node| aws_node.pods.iter().any(|pod| pod.env != aws_node.template));
-    if differs {
+    if facts.nodes.iter().any(|node| !node.runs_template) {
         return bad(
             KIND,
             "RolloutUnfinished",

@@ -2,21 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use crate::{finding::Finding, outcome::Problem};
+use crate::{
+    finding::{Finding, Subject},
+    outcome::Problem,
+};
 
 /// The problems, the worst first, then by code and group. Findings come in worst first.
 pub(super) fn of(findings: &[Finding]) -> Vec<Problem> {
     let mut problems: BTreeMap<(&str, &str), Problem> = BTreeMap::new();
     for finding in findings {
         let Finding { code, name, severity, group, message, remediation, subject, evidence: _ } = finding;
-        let of_several = group.as_ref() != subject.name();
         problems.entry((code, group)).and_modify(|problem| problem.count += 1).or_insert_with(|| Problem {
             code,
             name,
             severity: *severity,
             group: group.clone(),
             count: 1,
-            message: if of_several { format!("{}: {message}", subject.name()) } else { message.clone() },
+            message: match subject {
+                Subject::Node(name) => format!("{name}: {message}"),
+                Subject::Cluster | Subject::Source(_) | Subject::Subnet(_) => message.clone(),
+            },
             remediation: remediation.clone(),
         });
     }

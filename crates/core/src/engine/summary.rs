@@ -73,11 +73,14 @@ fn why(facts: &Facts<'_>, policy: &AuditPolicy, totals: &Totals) -> Option<Strin
     };
     let (kind, nodes) = kinds.into_iter().max_by_key(|(_, nodes)| idle_of(nodes))?;
     let number = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+    let share = match idle_of(&nodes) {
+        all if all == idle => "all".to_owned(),
+        part => format!("{} %", text::percent(part, idle)),
+    };
     Some(format!(
-        "{} {} held by nodes for pods that do not exist; {} % of them on {number} {kind}{}.",
+        "{} {} held by nodes for pods that do not exist; {share} of them on {number} {kind}{}.",
         text::count(idle, "address"),
         text::verb(idle, "is", "are"),
-        text::percent(idle_of(&nodes), idle),
         each(&nodes),
     ))
 }

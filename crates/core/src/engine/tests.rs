@@ -35,7 +35,7 @@ fn the_incident_is_told_in_three_sentences() {
         sentences,
         [
             "1 of 1 subnet is full: the next node in eu-central-1a finds no room for its pods, and 2 pods already wait.",
-            "3,880 addresses are held by nodes for pods that do not exist; 100 % of them on 40 m6a.32xlarge nodes of node \
+            "3,880 addresses are held by nodes for pods that do not exist; all of them on 40 m6a.32xlarge nodes of node \
              group batch, which keep 98 pod addresses each (100 with their interfaces' own) for 1 pod of deployment \
              shop/resizer.",
             "Setting MINIMUM_IP_TARGET=10 WARM_IP_TARGET=3 frees 3,560 addresses within minutes and costs at most 2 EC2 \

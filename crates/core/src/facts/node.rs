@@ -23,6 +23,8 @@ pub struct NodeFacts<'a> {
     pub node: &'a Node,
     /// The CNI that runs on it; none while its `aws-node` pod is not seen.
     pub cni: Option<Arc<Cni>>,
+    /// Whether its `aws-node` pod runs what the DaemonSet's template says.
+    pub runs_template: bool,
     /// The limits of its instance type; none for a type that nobody knows.
     pub limits: Option<Limits>,
     /// Its interfaces on the default card, in order of attachment; none while EC2's interfaces are missing.
@@ -130,6 +132,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
     NodeFacts {
         node,
         cni: None,
+        runs_template: false,
         limits: None,
         interfaces: None,
         pool: None,
@@ -158,11 +161,12 @@ fn add_cni(facts: &mut [NodeFacts<'_>], aws_node: Option<&AwsNode>) {
             parsed.push((&pod.env, Arc::clone(&cni)));
             cni
         };
-        found.push((at, cni));
+        found.push((at, cni, pod.env == aws_node.template));
     }
-    for (at, cni) in found {
+    for (at, cni, runs_template) in found {
         if let Some(facts) = facts.get_mut(at) {
             facts.cni = Some(cni);
+            facts.runs_template = runs_template;
         }
     }
 }

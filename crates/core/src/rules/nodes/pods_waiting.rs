@@ -52,15 +52,14 @@ fn violation(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>) -> s
     let waiting = u32::try_from(names.len()).unwrap_or(u32::MAX);
     let cause = advice::why_no_growth(facts, policy, node);
     let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
-        format!(", which holds {} and has {} free", text::count(pool.held, "pod address"), text::thousands(pool.idle))
+        format!(" ({} of {} free)", text::thousands(pool.idle), text::count(pool.held, "pod address"))
     });
     sink::Violation {
         severity: Severity::Critical,
         message: format!(
-            "{} {} for an address on {}{pool}: {}; {}",
+            "{} {} for an address{pool}: {}; {}",
             text::count(waiting, "pod"),
             text::verb(waiting, "waits", "wait"),
-            node.node.name,
             text::list(&names, "and", NAMED),
             cause.state,
         ),
