@@ -33,7 +33,7 @@ fn the_summary_answers_what_why_and_what_to_do(audit: &Object) {
         [
             "3 of 3 subnets are full: the next node in eu-central-1a, eu-central-1b or eu-central-1c finds no room for its \
              pods, and 14 pods already wait.",
-            "11,640 addresses are held by nodes for pods that do not exist; 100 % of them on 120 m6a.32xlarge nodes of \
+            "11,640 addresses are held by nodes for pods that do not exist; all of them on 120 m6a.32xlarge nodes of \
              node group batch, which keep 98 pod addresses each (100 with their interfaces' own) for 1 pod of deployment \
              shop/resizer.",
             "Setting MINIMUM_IP_TARGET=10 WARM_IP_TARGET=3 frees 10,680 addresses within minutes and costs at most 2 EC2 \
