@@ -19,7 +19,7 @@ impl Backoff {
     }
 
     /// The pause after one more failure.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let full = self.min.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         self.failures = self.failures.saturating_add(1).min(30);
         jittered(full.min(self.max))
@@ -27,6 +27,20 @@ impl Backoff {
 
     /// Starts over: it worked.
     pub(crate) const fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.pause())
+    }
+}
+
+impl kube::runtime::utils::Backoff for Backoff {
+    fn reset(&mut self) {
         self.failures = 0;
     }
 }
@@ -47,15 +61,15 @@ mod tests {
         let (min, max) = (Duration::from_secs(1), Duration::from_secs(30));
         let mut backoff = Backoff::new(min, max);
         for full in [1, 2, 4, 8, 16, 30, 30] {
-            let pause = backoff.next();
+            let pause = backoff.pause();
             assert!(
                 pause <= Duration::from_secs(full) && pause >= Duration::from_secs(full).mul_f64(0.75),
                 "{pause:?}"
             );
         }
-        (0..100).for_each(|_| drop(backoff.next()));
-        assert!(backoff.next() <= max);
+        assert_eq!(backoff.by_ref().take(100).count(), 100, "it never gives up");
+        assert!(backoff.pause() <= max);
         backoff.reset();
-        assert!(backoff.next() <= min);
+        assert!(backoff.pause() <= min);
     }
 }

@@ -137,7 +137,7 @@ async fn follow_cni_nodes(watches: Watches, settings: Settings) {
                 set_installed(&watches.state, false);
                 tokio::time::sleep(jittered(settings.discovery_interval)).await;
             }
-            None => tokio::time::sleep(backoff.next()).await,
+            None => tokio::time::sleep(backoff.pause()).await,
         }
     }
 }
@@ -157,7 +157,10 @@ async fn serves_cni_nodes(client: &Client) -> Option<bool> {
     match within(READ_LIMIT, client.list_api_group_resources(&group_version)).await {
         Ok(list) => Some(list.resources.iter().any(|resource| resource.name == CniNodeView::plural(&()))),
         Err(error) if error.is_not_found() => Some(false),
-        Err(_) => None,
+        Err(error) => {
+            tracing::debug!(%error, "cannot ask whether CNINodes are served");
+            None
+        }
     }
 }
 

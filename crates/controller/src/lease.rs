@@ -135,7 +135,7 @@ impl Elector {
             }
             Ok(Attempt::Theirs(rest)) => {
                 self.fault = None;
-                self.lose();
+                self.lose("another replica holds the lease");
                 rest.clamp(self.duration / 15, self.duration / 3)
             }
             Err(error) if error.is_conflict() => {
@@ -225,9 +225,9 @@ impl Elector {
         Attempt::Held
     }
 
-    fn lose(&mut self) {
+    fn lose(&self, why: &'static str) {
         if self.claim.send_replace(None).is_some() {
-            tracing::warn!(lease = self.name, "another replica leads");
+            tracing::warn!(lease = self.name, "leading no more: {why}");
         }
     }
 
@@ -244,7 +244,7 @@ impl Elector {
         }
         let expired = self.claim.borrow().is_some_and(|claim| claim.expires.is_some_and(|at| Instant::now() >= at));
         if expired {
-            self.lose();
+            self.lose("the lease could not be renewed in time");
         }
     }
 

@@ -221,7 +221,7 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
         poller.merge(&scope, now, failures > 1);
         lock(&poller.polls.calls).insert(scope.clone(), reader.calls());
         let pause = if passing {
-            backoff.next()
+            backoff.pause()
         } else {
             backoff.reset();
             jittered(interval)

@@ -40,6 +40,7 @@ use crate::{
     publish::{Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
     state::{Lens, Place, State, settled, version},
+    watch::Pace,
 };
 
 type Audit = DeserializeGuard<IpamAudit>;
@@ -49,8 +50,13 @@ const CONCURRENCY: u16 = 4;
 /// Nothing changed for this long: look again all the same.
 const IDLE: Duration = Duration::from_mins(10);
 
-/// kube pauses a failing watch for 30 seconds at most.
-const WATCH_SILENCE: Duration = Duration::from_secs(40);
+/// How long, and how often, an audit waits for interrupted watches.
+const CHANCE: Duration = Duration::from_secs(1);
+const CHANCES: u32 = 5;
+/// kube holds back every trigger while the watch of audits pauses, so it must not pause for long.
+const WATCH_PAUSE: Duration = Duration::from_secs(5);
+/// How long that watch is silent before it counts as well again.
+const WATCH_SILENCE: Duration = Duration::from_secs(10);
 
 /// What every audit needs.
 pub(crate) struct Auditor {
@@ -60,6 +66,7 @@ pub(crate) struct Auditor {
     pub(crate) crds: CrdState,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) publisher: Publisher,
+    pub(crate) pace: Pace,
     pub(crate) settings: Settings,
     pub(crate) memory: Memory,
 }
@@ -82,6 +89,8 @@ struct Remembered {
     refused: Option<(Option<i64>, String)>,
     /// What the last run failed with, so that it is logged once.
     failure: Option<String>,
+    /// How often it waited for interrupted watches to come back.
+    chances: u32,
     backoff: Backoff,
 }
 
@@ -108,6 +117,7 @@ pub(crate) async fn run(client: Client, auditor: Arc<Auditor>, stop: Cancellatio
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let controller = Controller::new(Api::<Audit>::all(client), watcher::Config::default())
         .with_config(config)
+        .trigger_backoff(Backoff::new(auditor.settings.retry_min, auditor.settings.retry_max.min(WATCH_PAUSE)))
         .reconcile_all_on(ticks(auditor.clone()))
         .graceful_shutdown_on(stop.cancelled_owned());
     let store = controller.store();
@@ -162,7 +172,7 @@ fn error_policy(audit: Arc<Audit>, error: &Error, auditor: Arc<Auditor>) -> Acti
             let (pause, known) = auditor.remember(audit.meta(), |remembered| {
                 remembered.last = None;
                 let known = remembered.failure.replace(chain.clone()) == Some(chain.clone());
-                (remembered.backoff.next(), known)
+                (remembered.backoff.pause(), known)
             });
             if !known {
                 tracing::warn!(
@@ -200,6 +210,9 @@ impl Auditor {
         let scope = self.wants(&audit, &settings);
         if let Some(pause) = self.not_due(&audit, &scope, &settings) {
             return Ok(Action::requeue(pause));
+        }
+        if self.gives_a_chance(&audit) {
+            return Ok(Action::requeue(CHANCE));
         }
         if let Some(why) = self.state.read(|parts| parts.unseen_reports()) {
             return self.cannot_see_reports(&audit, why).await;
@@ -316,6 +329,20 @@ impl Auditor {
         (!changed && !rest.is_zero()).then_some(rest)
     }
 
+    /// Whether to wait a moment for watches that are interrupted. Where an audit can write, the API server answers
+    /// again; watches that still pause are woken and are back before their reports turn over.
+    fn gives_a_chance(&self, audit: &IpamAudit) -> bool {
+        let interrupted = self.state.read(|parts| parts.is_interrupted());
+        let waits = self.remember(&audit.metadata, |remembered| {
+            remembered.chances = if interrupted { remembered.chances.saturating_add(1) } else { 0 };
+            (1..=CHANCES).contains(&remembered.chances)
+        });
+        if waits {
+            self.pace.wake();
+        }
+        waits
+    }
+
     /// How long an audit may rest while nothing changes.
     fn pause(&self, faulty: bool, settings: &AuditSettings) -> Duration {
         let longest = if faulty { self.settings.stale_check } else { IDLE };
@@ -405,6 +432,7 @@ impl Auditor {
             written: None,
             refused: None,
             failure: None,
+            chances: 0,
             backoff: Backoff::new(self.settings.retry_min, self.settings.retry_max),
         });
         change(remembered)

@@ -80,15 +80,16 @@ pub async fn run<O: OpenInventory>(
         crds,
         metrics,
         publisher,
+        pace: pace.clone(),
         settings: settings.clone(),
         memory: Memory::default(),
     };
 
     tasks.spawn_graceful("admin server", admin::serve(listener, admin, stop.clone()));
     tasks.spawn("check CRDs", check.run());
-    collect::start(&mut tasks, &clients.cluster, &state, pace, &settings);
+    collect::start(&mut tasks, &clients.cluster, &state, pace.clone(), &settings);
     tasks.spawn("poll EC2", poll::run(Arc::new(poller)));
-    tasks.spawn("announce leadership", announce(leadership, state));
+    tasks.spawn("announce leadership", announce(leadership, state, pace));
     tasks.spawn_graceful("audit", reconcile::run(clients.cluster, Arc::new(auditor), stop));
     tasks.wait(settings.shutdown_grace).await
 }
@@ -103,9 +104,10 @@ fn lead(tasks: &mut Tasks, clients: &Clients, settings: &Settings, stop: &Cancel
 }
 
 /// Each time this process begins to lead, audits have to run although nothing changed.
-async fn announce(leadership: Leadership, state: Arc<State>) {
+async fn announce(leadership: Leadership, state: Arc<State>, pace: Pace) {
     loop {
         leadership.held().await;
+        pace.wake();
         state.touch();
         leadership.lost().await;
     }

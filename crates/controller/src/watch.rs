@@ -119,7 +119,7 @@ where
                 session.failing = true;
                 sink.failed(fault);
                 let healed = watch.pace.healed.notified();
-                drop(tokio::time::timeout(backoff.next(), healed).await);
+                drop(tokio::time::timeout(backoff.pause(), healed).await);
             }
         }
     }

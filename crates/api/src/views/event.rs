@@ -1,7 +1,7 @@
 //! `FailedCreatePodSandBox` events: kubelet's word that the CNI gave a pod no address.
 
 use k8s_openapi::{
-    api::core::v1::Event as FullEvent,
+    api::events::v1::Event as FullEvent,
     apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
     jiff::Timestamp,
 };
@@ -15,7 +15,7 @@ pub const POD_SANDBOX_FAILED: &str = "FailedCreatePodSandBox";
 /// What the CNI plugin says when ipamd has no address to give.
 const NO_ADDRESS: &str = "failed to assign an IP address to container";
 
-/// An event of the core group, where kubelet writes; `events.k8s.io` serves the same objects.
+/// An event of `events.k8s.io`. kubelet writes to the core group; the API server serves the same objects in both.
 #[derive(Debug, Clone, Default, Deserialize, Resource)]
 #[resource(inherit = FullEvent)]
 #[serde(rename_all = "camelCase")]
@@ -23,17 +23,17 @@ pub struct EventView {
     #[serde(default, deserialize_with = "meta::pod")]
     metadata: ObjectMeta,
     #[serde(default)]
-    involved_object: Involved,
+    regarding: Regarding,
     reason: Option<String>,
-    message: Option<String>,
-    first_timestamp: Option<Time>,
-    last_timestamp: Option<Time>,
+    note: Option<String>,
+    deprecated_first_timestamp: Option<Time>,
+    deprecated_last_timestamp: Option<Time>,
     event_time: Option<MicroTime>,
     series: Option<Series>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Involved {
+struct Regarding {
     kind: Option<String>,
     uid: Option<String>,
 }
@@ -56,17 +56,17 @@ pub struct Refusal {
 impl EventView {
     /// The refusal that it speaks of, if it is one.
     pub fn refusal(&self) -> Option<Refusal> {
-        let of_pod = self.involved_object.kind.as_deref() == Some("Pod");
+        let of_pod = self.regarding.kind.as_deref() == Some("Pod");
         let of_sandbox = self.reason.as_deref() == Some(POD_SANDBOX_FAILED);
-        let of_address = self.message.as_deref().is_some_and(|text| text.contains(NO_ADDRESS));
-        let pod = self.involved_object.uid.clone()?;
+        let of_address = self.note.as_deref().is_some_and(|text| text.contains(NO_ADDRESS));
+        let pod = self.regarding.uid.clone()?;
         (of_pod && of_sandbox && of_address).then_some(Refusal { pod, at: self.last_seen()? })
     }
 
     /// Events exist in two generations: with counts and timestamps, and with a series.
     fn last_seen(&self) -> Option<Timestamp> {
         let series = self.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
-        let seconds = self.last_timestamp.as_ref().or(self.first_timestamp.as_ref());
+        let seconds = self.deprecated_last_timestamp.as_ref().or(self.deprecated_first_timestamp.as_ref());
         series.or(self.event_time.as_ref()).map(|time| time.0).max(seconds.map(|time| time.0)).or(self
             .metadata
             .creation_timestamp
@@ -86,9 +86,9 @@ mod tests {
         let event = |reason: &str, message: &str| {
             serde_json::from_value::<EventView>(json!({
                 "metadata": {"name": "e", "namespace": "shop"},
-                "involvedObject": {"kind": "Pod", "name": "p", "uid": "u1"},
-                "reason": reason, "message": message,
-                "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:05:00Z",
+                "regarding": {"kind": "Pod", "name": "p", "uid": "u1"},
+                "reason": reason, "note": message,
+                "deprecatedFirstTimestamp": "2026-01-01T00:00:00Z", "deprecatedLastTimestamp": "2026-01-01T00:05:00Z",
             }))
             .unwrap()
             .refusal()

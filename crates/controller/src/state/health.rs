@@ -40,7 +40,8 @@ pub(crate) struct Counts {
 struct Trouble {
     fault: SourceFault,
     since: Instant,
-    logged: bool,
+    /// What was told of it, in the log and to audits.
+    told: Option<SourceFault>,
 }
 
 /// Whether a fault may go away without anybody doing anything.
@@ -83,7 +84,7 @@ impl Health {
     pub(crate) fn connect(&mut self) -> Changed {
         self.connected = true;
         let trouble = self.fault.take();
-        if trouble.as_ref().is_some_and(|trouble| trouble.logged) {
+        if trouble.as_ref().is_some_and(|trouble| trouble.told.is_some()) {
             tracing::info!(watch = self.what, "healed");
         }
         Changed::when(trouble.is_some_and(|trouble| self.shows(&trouble)))
@@ -95,18 +96,23 @@ impl Health {
         self.connected = false;
         self.counts.interruptions += 1;
         let known = self.fault.take();
-        let was_shown = known.as_ref().filter(|trouble| self.shows(trouble)).map(|trouble| trouble.fault.clone());
         let mut trouble = Trouble {
             since: known.as_ref().map_or_else(Instant::now, |trouble| trouble.since),
-            logged: known.is_some_and(|trouble| trouble.logged && trouble.fault.category == fault.category),
+            told: known.and_then(|trouble| trouble.told),
             fault,
         };
-        let shown = self.shows(&trouble);
-        if shown && !trouble.logged {
-            tracing::warn!(watch = self.what, category = trouble.fault.category.name(), "{}", trouble.fault.message);
-            trouble.logged = true;
+        let changed = self.shows(&trouble) && trouble.told.as_ref() != Some(&trouble.fault);
+        if changed {
+            let before = trouble.told.replace(trouble.fault.clone());
+            if before.is_none_or(|before| before.category != trouble.fault.category) {
+                tracing::warn!(
+                    watch = self.what,
+                    category = trouble.fault.category.name(),
+                    "{}",
+                    trouble.fault.message
+                );
+            }
         }
-        let changed = shown && was_shown.as_ref() != Some(&trouble.fault);
         self.fault = Some(trouble);
         Changed::when(changed)
     }
@@ -128,6 +134,11 @@ impl Health {
     /// Whether to go on waiting for the first list: nobody knows yet why it is not there.
     pub(crate) fn is_pending(&self) -> bool {
         !self.listed && self.fault().is_none_or(|fault| may_pass(fault.category))
+    }
+
+    /// Whether the last attempt failed, however short ago.
+    pub(crate) const fn is_interrupted(&self) -> bool {
+        self.fault.is_some()
     }
 
     /// When the rows were last current.
@@ -155,7 +166,9 @@ impl Health {
     }
 
     fn shows(&self, trouble: &Trouble) -> bool {
-        !may_pass(trouble.fault.category) || trouble.since.elapsed() >= self.grace
+        // A right that is missing does not come by itself, but an API server that starts denies for a moment too.
+        let grace = if may_pass(trouble.fault.category) { self.grace } else { self.grace / 4 };
+        trouble.since.elapsed() >= grace
     }
 }
 
@@ -189,9 +202,11 @@ mod tests {
         assert_eq!(health.fault(), None);
     }
 
-    #[tokio::test]
-    async fn a_missing_right_is_news_at_once_and_rows_keep_their_age() {
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_right_is_news_soon_and_rows_keep_their_age() {
         let mut health = listed();
+        assert_eq!(health.fail(fault(FaultCategory::Denied)), Changed::No, "an API server that starts denies as well");
+        tokio::time::advance(GRACE / 4).await;
         assert_eq!(health.fail(fault(FaultCategory::Denied)), Changed::Yes);
         let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
         let reading = health.reading(later, || 3);
@@ -200,15 +215,17 @@ mod tests {
         assert_eq!(reading.fault.map(|fault| fault.category), Some(FaultCategory::Denied));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn before_the_first_list_there_is_no_view_and_the_reason_is_said() {
         let mut health = Health::new("pods", GRACE);
         health.begin_list();
         let _ = health.connect();
         let reading = health.reading(Timestamp::now(), || 0);
-        assert_eq!((reading.value(), reading.fault.map(|fault| fault.category)), (None, Some(FaultCategory::Pending)));
+        assert_eq!(reading.value(), None);
+        assert_eq!(reading.fault.map(|fault| fault.category), Some(FaultCategory::Pending));
         assert!(health.is_pending());
         let _ = health.fail(fault(FaultCategory::Denied));
+        tokio::time::advance(GRACE / 4).await;
         assert!(!health.is_pending(), "waiting does not bring a right");
     }
 }

@@ -106,6 +106,11 @@ impl Parts {
             .chain([&self.node_reports.health, &self.subnet_reports.health])
     }
 
+    /// Whether a watch that was well is interrupted now.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.healths().any(|health| health.is_listed() && health.is_interrupted())
+    }
+
     /// Why our own reports cannot be seen, if they cannot: without them nobody knows what is to be written.
     pub(crate) fn unseen_reports(&self) -> Option<String> {
         let healths = [&self.node_reports.health, &self.subnet_reports.health];
