@@ -13,7 +13,6 @@ pub mod ids;
 pub mod inventory;
 pub mod ipamd;
 pub mod limits;
-pub mod model;
 pub mod net;
 pub mod outcome;
 pub mod policy;
@@ -22,6 +21,5 @@ pub mod snapshot;
 pub mod source;
 pub mod text;
 
-mod advice;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{finding::Severity, rules::RuleMeta};
+use crate::finding::Severity;
 
 /// The decisions of one audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +20,6 @@ pub struct AuditPolicy {
 impl Default for AuditPolicy {
     fn default() -> Self {
         Self { gate: Some(Severity::Critical), thresholds: Thresholds::default(), disabled_rules: BTreeSet::new() }
-    }
-}
-
-impl AuditPolicy {
-    /// Whether a rule is switched off, by its code or its name.
-    pub fn disables(&self, rule: &RuleMeta) -> bool {
-        [rule.code, rule.name].iter().any(|name| self.disabled_rules.contains(*name))
     }
 }
 

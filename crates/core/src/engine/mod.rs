@@ -74,7 +74,7 @@ fn run_rules(facts: &Facts<'_>, policy: &AuditPolicy) -> (Vec<RuleResult>, Vec<F
 
 fn run_rule(rule: &dyn Rule, facts: &Facts<'_>, policy: &AuditPolicy) -> (RuleAnswer, Vec<Finding>) {
     let meta = rule.meta();
-    if policy.disables(meta) {
+    if disables(policy, meta) {
         return (RuleAnswer::Disabled, Vec::new());
     }
     let missing: Vec<Source> = meta.sources.iter().copied().filter(|source| facts.is_missing(*source)).collect();
@@ -89,6 +89,11 @@ fn run_rule(rule: &dyn Rule, facts: &Facts<'_>, policy: &AuditPolicy) -> (RuleAn
         count => RuleAnswer::Violated { findings: count.unwrap_or(u32::MAX) },
     };
     (answer, findings)
+}
+
+/// Whether the user switched a rule off, by its code or its name.
+fn disables(policy: &AuditPolicy, meta: &RuleMeta) -> bool {
+    [meta.code, meta.name].iter().any(|name| policy.disabled_rules.contains(*name))
 }
 
 /// Nothing found in data that can no longer be read is no answer.
@@ -119,7 +124,7 @@ fn node_outcome(
         cordoned: source.cordoned,
         max_pods: source.max_pods,
         interfaces: attached,
-        interface_limit: node.limits.as_ref().and_then(crate::model::interface_limit),
+        interface_limit: node.limits.as_ref().and_then(crate::facts::interface_limit),
         addresses: node.pool.as_ref().map(|pool| NodeAddresses {
             held: pool.held,
             used: pool.used,

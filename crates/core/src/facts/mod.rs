@@ -4,7 +4,10 @@
 //!
 //! A fact that its sources do not support is `None`, never zero.
 
+mod advice;
 mod blocks;
+mod cni;
+mod model;
 mod node;
 mod owner;
 mod subnet;
@@ -12,7 +15,6 @@ mod subnet;
 use std::collections::BTreeMap;
 
 use crate::{
-    advice::Advice,
     ids::{NodeName, SubnetId},
     inventory::Interface,
     outcome::SubnetLedger,
@@ -21,6 +23,8 @@ use crate::{
     source::{Source, SourceState},
 };
 
+pub(crate) use advice::{Advice, NodeAdvice};
+pub use cni::{Cni, branch_limit, interface_limit};
 pub use node::{NodeFacts, Pool, PoolInterface, TrunkFacts};
 pub use owner::Owner;
 pub use subnet::SubnetFacts;

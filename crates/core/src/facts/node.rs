@@ -5,11 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{NodeIndex, owner};
+use super::{
+    NodeIndex,
+    cni::{self, Cni},
+    model::Kind,
+    owner,
+};
 use crate::{
     ids::{EniId, InstanceId, InstanceType, SubnetId},
     inventory::{Interface, InterfaceKind, Inventory},
-    model::{self, Cni, Kind, Limits},
+    limits::Limits,
     snapshot::{AwsNode, AwsNodeEnv, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
 };
 
@@ -179,7 +184,7 @@ fn add_limits(facts: &mut [NodeFacts<'_>], ec2: &Inventory) {
             continue;
         };
         let from_ec2 = || ec2.instance_types.value().and_then(|types| types.iter().find(|row| row.name == *name));
-        facts.limits.clone_from(seen.entry(name).or_insert_with(|| model::limits(name, from_ec2())));
+        facts.limits.clone_from(seen.entry(name).or_insert_with(|| cni::limits(name, from_ec2())));
     }
 }
 
@@ -325,7 +330,7 @@ fn add_trunks<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot) {
             continue;
         }
         let from_ec2 = trunk.and_then(|trunk| branches.get(trunk.id.as_str())).copied().unwrap_or(0);
-        let limit = published.or_else(|| facts.limits.as_ref().and_then(model::branch_limit));
+        let limit = published.or_else(|| facts.limits.as_ref().and_then(cni::branch_limit));
         facts.trunk =
             Some(TrunkFacts { interface: trunk.map(|trunk| &trunk.id), branches: from_ec2.max(from_pods), limit });
     }

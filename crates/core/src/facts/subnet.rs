@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ledgers, blocks::Blocks, node, node::NodeFacts, owner, owner::Owner};
+use super::{Ledgers, blocks::Blocks, model::Kind, node, node::NodeFacts, owner, owner::Owner};
 use crate::{
     ids::SubnetId,
     inventory::{Interface, Subnet},
-    model::Kind,
     net,
     outcome::SubnetLedger,
     policy::Thresholds,

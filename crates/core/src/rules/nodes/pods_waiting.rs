@@ -1,7 +1,7 @@
 //! IPAM201: pods that kubelet could not start because the CNI had no address.
 
+use super::no_growth;
 use crate::{
-    advice,
     facts::{Facts, NodeFacts},
     finding::Severity,
     outcome::ConditionType,
@@ -40,17 +40,17 @@ impl Rule for PodsWaiting {
         &META
     }
 
-    fn evaluate(&self, facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations) {
+    fn evaluate(&self, facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations) {
         for node in facts.nodes.iter().filter(|node| !node.waiting.is_empty()) {
-            found.node(node, violation(facts, policy, node));
+            found.node(node, violation(facts, node));
         }
     }
 }
 
-fn violation(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>) -> sink::Violation {
+fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
     let names: Vec<String> = node.waiting.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
     let waiting = u32::try_from(names.len()).unwrap_or(u32::MAX);
-    let cause = advice::why_no_growth(facts, policy, node);
+    let cause = no_growth::why(facts, node);
     let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
         format!(" ({} of {} free)", text::thousands(pool.idle), text::count(pool.held, "pod address"))
     });

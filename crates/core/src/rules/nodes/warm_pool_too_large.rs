@@ -1,8 +1,7 @@
 //! IPAM210: a node that holds many more addresses than its pods and the burst goal need.
 
 use crate::{
-    advice::NodeAdvice,
-    facts::{Facts, NodeFacts, Pool},
+    facts::{Facts, NodeAdvice, NodeFacts, Pool},
     finding::Severity,
     outcome::ConditionType,
     policy::AuditPolicy,

@@ -1,7 +1,7 @@
 //! IPAM211: a node whose next pod finds no free address although the node has room for it.
 
+use super::no_growth;
 use crate::{
-    advice,
     facts::{Facts, NodeFacts, Pool},
     finding::Severity,
     outcome::ConditionType,
@@ -47,7 +47,7 @@ impl Rule for WarmPoolTooSmall {
 }
 
 fn violation(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>, pool: &Pool<'_>) -> sink::Violation {
-    let cause = advice::why_no_growth(facts, policy, node);
+    let cause = no_growth::why(facts, node);
     sink::Violation {
         severity: Severity::Warning,
         message: format!(

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{
-    facts::{Facts, NodeFacts, Pool},
-    ids::NodeName,
+use super::{
+    NodeFacts, Pool,
     model::{Kind, Settled, Shape, WarmTargets},
-    policy::{AuditPolicy, Thresholds},
-    text,
 };
+use crate::{ids::NodeName, policy::Thresholds};
 
 /// Better settings for the cluster's DaemonSet, and what they would do to each node with many idle addresses.
 #[derive(Debug)]
@@ -72,66 +70,4 @@ impl NodeAdvice {
             calls_per_pod,
         }
     }
-}
-
-/// Why a node's pool does not grow, and what would make it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NoGrowth {
-    /// The state, as the end of a sentence.
-    pub(crate) state: String,
-    /// What to do.
-    pub(crate) remedy: String,
-}
-
-impl NoGrowth {
-    fn new(state: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { state: state.into(), remedy: remedy.into() }
-    }
-}
-
-/// The first cause that applies, from the surest to the least sure.
-pub(crate) fn why_no_growth(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>) -> NoGrowth {
-    let targets = WarmTargets::for_burst(policy.thresholds.burst_pods);
-    let Some(cni) = &node.cni else {
-        return NoGrowth::new(
-            "no aws-node pod is seen on the node",
-            "Look at the aws-node pod of this node: without it no pod gets an address.",
-        );
-    };
-    if settings_stop_growth(node) {
-        let now = cni.targets_text();
-        return NoGrowth::new(
-            format!("its settings ({now}) stop the pool from growing"),
-            format!("Set {targets}: the pool then follows its pods."),
-        );
-    }
-    if node.room() == Some(0) {
-        return NoGrowth::new(
-            "the node is at the limit of its instance type",
-            "Lower the node's max-pods to what its type can address, or use a larger type.",
-        );
-    }
-    if node.node.cordoned {
-        return NoGrowth::new(
-            "the node is cordoned, and ipamd adds nothing to a cordoned node",
-            "Uncordon or drain it.",
-        );
-    }
-    match node.home().and_then(|id| facts.subnet(id)).filter(|subnet| subnet.is_full()) {
-        Some(subnet) => NoGrowth::new(
-            format!("{} has {}", subnet.subnet.id, text::count(subnet.subnet.available, "free address")),
-            format!("Free addresses in {}: see its own finding and IPAM210.", subnet.subnet.id),
-        ),
-        None => NoGrowth::new(
-            "its subnet has addresses",
-            "The pool grows within seconds as a rule; if this lasts, look for refused EC2 calls in the log of its aws-node pod.",
-        ),
-    }
-}
-
-/// Whether one pod more would wait on a new node with these settings, had the subnet no end.
-fn settings_stop_growth(node: &NodeFacts<'_>) -> bool {
-    let pods = node.pool_pods.unwrap_or_default() + 1;
-    node.room().is_some_and(|room| room > 0)
-        && Kind::of(node).and_then(|kind| kind.new_node(pods)).is_some_and(|settled| settled.pending > 0)
 }
