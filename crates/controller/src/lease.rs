@@ -261,3 +261,124 @@ impl Elector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::Method;
+
+    use super::*;
+    use crate::testing::{Answer, Asked, client, ok, refused};
+
+    const DURATION: Duration = Duration::from_secs(15);
+
+    /// A Lease as an API server keeps it: every write needs the version that it is based on.
+    #[derive(Clone, Default)]
+    struct Server {
+        lease: Arc<Mutex<Option<Lease>>>,
+        away: Arc<Mutex<bool>>,
+    }
+
+    impl Server {
+        fn answer(&self, asked: &Asked) -> Answer {
+            if *self.away.lock().unwrap() {
+                return None;
+            }
+            let mut lease = self.lease.lock().unwrap();
+            let version = |lease: &Lease| lease.metadata.resource_version.clone().unwrap_or_default();
+            match (&asked.method, lease.as_ref()) {
+                (&Method::GET, Some(lease)) => ok(lease),
+                (&Method::GET, None) => refused(404, "NotFound"),
+                (&Method::POST, Some(_)) => refused(409, "AlreadyExists"),
+                (&Method::POST | &Method::PUT, current) => {
+                    let mut wish: Lease = serde_json::from_value(asked.body.clone()).unwrap();
+                    let based_on = current.map(version).unwrap_or_default();
+                    if version(&wish) != based_on {
+                        return refused(409, "Conflict");
+                    }
+                    let next = based_on.parse::<u64>().unwrap_or_default() + 1;
+                    wish.metadata.resource_version = Some(next.to_string());
+                    *lease = Some(wish.clone());
+                    ok(&wish)
+                }
+                _ => refused(405, "MethodNotAllowed"),
+            }
+        }
+
+        fn holder(&self) -> String {
+            let lease = self.lease.lock().unwrap();
+            lease.as_ref().and_then(|lease| lease.spec.as_ref()?.holder_identity.clone()).unwrap_or_default()
+        }
+
+        fn elect(&self, identity: &str) -> (Leadership, CancellationToken) {
+            let server = self.clone();
+            let (client, _) = client(move |asked| server.answer(asked));
+            let settings = Settings { identity: identity.to_owned(), lease_duration: DURATION, ..Settings::default() };
+            let (elector, leadership) = Elector::new(client, &settings);
+            let stop = CancellationToken::new();
+            tokio::spawn(elector.run(stop.clone()));
+            (leadership, stop)
+        }
+    }
+
+    async fn within_time(limit: Duration, happens: impl Future<Output = ()>) -> bool {
+        tokio::time::timeout(limit, happens).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_leads_and_keeps_leading_while_the_other_waits() {
+        let server = Server::default();
+        let (first, _first) = server.elect("first");
+        first.held().await;
+        let (second, _second) = server.elect("second");
+        assert!(!within_time(DURATION * 10, second.held()).await, "there must be one leader");
+        assert!(first.is_held());
+        assert_eq!(server.holder(), "first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_gives_the_lease_to_the_next_at_once() {
+        let server = Server::default();
+        let (first, stop) = server.elect("first");
+        first.held().await;
+        let (second, _second) = server.elect("second");
+        tokio::time::sleep(DURATION).await;
+        stop.cancel();
+        assert!(within_time(DURATION / 2, second.held()).await, "released, not expired");
+        assert!(!first.is_held());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_cannot_renew_stops_leading_before_anybody_else_may_begin() {
+        let server = Server::default();
+        let (first, _first) = server.elect("first");
+        first.held().await;
+        *server.away.lock().unwrap() = true;
+        let away = Instant::now();
+        first.lost().await;
+        assert!(away.elapsed() < DURATION, "the claim ends {:?} after the last renewal", away.elapsed());
+        assert!(!first.is_held());
+        *server.away.lock().unwrap() = false;
+        assert!(within_time(DURATION, first.held()).await, "it asks again by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_whose_holder_is_gone_is_taken_after_it_was_seen_unchanged_for_its_length() {
+        let server = Server::default();
+        *server.lease.lock().unwrap() = Some(Lease {
+            metadata: ObjectMeta { resource_version: Some("7".to_owned()), ..ObjectMeta::default() },
+            spec: Some(LeaseSpec {
+                holder_identity: Some("gone".to_owned()),
+                lease_duration_seconds: Some(15),
+                // The clock of whoever wrote this is an hour ahead, which must not matter.
+                renew_time: Some(MicroTime(Timestamp::now() + jiff::SignedDuration::from_hours(1))),
+                ..LeaseSpec::default()
+            }),
+        });
+        let started = Instant::now();
+        let (next, _next) = server.elect("next");
+        assert!(within_time(DURATION * 2, next.held()).await);
+        assert!(started.elapsed() >= DURATION, "taken after {:?}", started.elapsed());
+    }
+}

@@ -21,6 +21,8 @@ mod scrape;
 mod settings;
 mod state;
 mod tasks;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use call::CallError;

@@ -210,6 +210,8 @@ where
                 }
                 Ok(WatchEvent::Error(status)) => return Err(self.refused(&kube::Error::Api(status).into(), listing)),
                 Err(kube::Error::SerdeError(error)) => self.sink.undecodable(&error.to_string()),
+                // kube takes a line that it cannot decode for a status, of which nothing is set.
+                Err(kube::Error::Api(status)) if status.code == 0 => self.sink.undecodable("not of the kind's shape"),
                 Err(error) => return Err(self.refused(&error.into(), listing)),
             }
         }
@@ -256,5 +258,176 @@ where
         if std::mem::take(&mut self.failing) {
             self.watch.pace.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use ipam_audit_api::views::PodView;
+    use ipam_audit_core::source::FaultCategory;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{Answer, Asked, client, lines, ok, refused};
+
+    /// Writes down what it is told, one word each.
+    #[derive(Clone, Default)]
+    struct Diary(Arc<Mutex<Vec<String>>>);
+
+    impl Diary {
+        fn note(&self, word: String) {
+            self.0.lock().unwrap().push(word);
+        }
+
+        fn words(&self) -> Vec<String> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    impl Sink<PodView> for Diary {
+        fn event(&self, event: Event<PodView>) {
+            self.note(event.to_string());
+        }
+
+        fn connected(&self) {
+            self.note("connected".to_owned());
+        }
+
+        fn failed(&self, fault: SourceFault) {
+            self.note(format!("failed {}", fault.category.name()));
+        }
+
+        fn undecodable(&self, _: &str) {
+            self.note("undecodable".to_owned());
+        }
+
+        fn paged(&self) {
+            self.note("paged".to_owned());
+        }
+    }
+
+    fn pod(name: &str, version: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "uid": name, "resourceVersion": version}})
+    }
+
+    fn event(kind: &str, object: Value) -> Value {
+        json!({"type": kind, "object": object})
+    }
+
+    fn bookmark(version: &str, ends_list: bool) -> Value {
+        let annotations = if ends_list { json!({INITIAL_EVENTS_END: "true"}) } else { json!({}) };
+        event(
+            "BOOKMARK",
+            json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": version, "annotations": annotations}}),
+        )
+    }
+
+    /// Watches until so many words were written down; time passes by itself.
+    async fn watch_until(count: usize, answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Vec<String> {
+        let diary = Diary::default();
+        let (client, _) = client(answer);
+        let watch = Watch {
+            api: Api::<PodView>::all(client),
+            resource: "pods".to_owned(),
+            fields: None,
+            labels: None,
+            pace: Pace::new(&Settings::default()),
+        };
+        let enough = async {
+            while diary.words().len() < count {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = run(watch, diary.clone()) => {}
+            () = enough => {}
+            () = tokio::time::sleep(Duration::from_mins(10)) => {}
+        }
+        diary.words().into_iter().take(count).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_streamed_list_is_followed_from_its_end_without_another_list() {
+        let asked = AtomicUsize::new(0);
+        let words = watch_until(7, move |request| match asked.fetch_add(1, SeqCst) {
+            0 => {
+                assert!(request.query.contains("sendInitialEvents=true"), "{}", request.query);
+                lines(&[
+                    event("ADDED", pod("a", "5")),
+                    bookmark("7", true),
+                    event("MODIFIED", pod("a", "8")),
+                    event("DELETED", pod("a", "9")),
+                ])
+            }
+            1 => {
+                assert!(request.query.contains("resourceVersion=9"), "{}", request.query);
+                assert!(!request.query.contains("sendInitialEvents"), "{}", request.query);
+                lines(&[])
+            }
+            _ => None,
+        });
+        let want = ["Init", "connected", "InitApply(a)", "InitDone", "Apply(a)", "Delete(a)", "connected"];
+        assert_eq!(words.await, want);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_stream_is_listed_in_pages() {
+        let words = watch_until(8, |request| {
+            if request.query.contains("sendInitialEvents") {
+                return refused(422, "Invalid");
+            }
+            let list = |name: &str, next: &str| {
+                ok(&json!({"apiVersion": "v1", "kind": "PodList", "items": [pod(name, "5")],
+                    "metadata": {"resourceVersion": "6", "continue": next}}))
+            };
+            match (request.query.contains("watch="), request.query.contains("continue=")) {
+                (false, false) => list("a", "more"),
+                (false, true) => list("b", ""),
+                (true, _) => lines(&[event("ADDED", pod("c", "7"))]),
+            }
+        });
+        let want = ["paged", "Init", "connected", "InitApply(a)", "connected", "InitApply(b)", "InitDone", "connected"];
+        assert_eq!(words.await, want);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_forgotten_position_begins_again_and_a_lost_connection_does_not() {
+        let asked = AtomicUsize::new(0);
+        let words = watch_until(7, move |_| match asked.fetch_add(1, SeqCst) {
+            0 => lines(&[bookmark("7", true)]),
+            1 => refused(500, "InternalError"),
+            2 => lines(&[event("ERROR", json!({"kind": "Status", "code": 410, "reason": "Expired"}))]),
+            _ => lines(&[bookmark("9", true)]),
+        });
+        let want = ["Init", "connected", "InitDone", "failed ServerFault", "connected", "Init", "connected"];
+        assert_eq!(words.await, want);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_right_is_told_and_waited_out() {
+        let asked = AtomicUsize::new(0);
+        let words = watch_until(5, move |_| match asked.fetch_add(1, SeqCst) {
+            0 | 1 => refused(403, "Forbidden"),
+            _ => lines(&[bookmark("7", true)]),
+        });
+        let denied = format!("failed {}", FaultCategory::Denied.name());
+        assert_eq!(words.await, [denied.as_str(), &denied, "Init", "connected", "InitDone"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_object_that_cannot_be_decoded_does_not_stop_the_rest() {
+        let words = watch_until(5, |_| {
+            lines(&[
+                event("ADDED", json!({"metadata": {"name": ["not", "a", "name"]}})),
+                event("ADDED", pod("b", "6")),
+                bookmark("7", true),
+            ])
+        });
+        assert_eq!(words.await, ["Init", "connected", "undecodable", "InitApply(b)", "InitDone"]);
     }
 }

@@ -12,6 +12,8 @@ mod reports;
 mod sink;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
