@@ -409,3 +409,13 @@ fn starts_of_old_versions() {
     let node = Node { version: version("1.12.6"), ..Node::new(&without_target, nitro(3, 10)) };
     assert_eq!(fresh(&node, false, 1).calls, Some(ipamd::Calls::default()), "a target of no prefix misses none");
 }
+
+/// Until 1.11.3 ipamd asked a new interface for more prefixes than fit and waited in vain; one with a single prefix it then
+/// took for empty and forgot.
+#[test]
+fn single_prefixes_of_old_versions() {
+    let four_warm = config(&[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "4")]);
+    let node = Node::new(&four_warm, nitro(3, 2));
+    let settled = |text: &str| holdings(&fresh(&Node { version: version(text), ..node }, false, 0)).settled;
+    assert_eq!((settled("1.11.3"), settled("1.11.4")), (false, true));
+}

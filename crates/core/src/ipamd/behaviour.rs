@@ -31,6 +31,9 @@ pub(super) struct Behaviour {
     pub release_by_old_figures: bool,
     /// A new interface is created with its addresses in one call (1.15.4); before, they were assigned after attaching.
     pub creates_filled: bool,
+    /// A new interface is not asked for more than it can hold (1.11.4). Before, ipamd waited in vain for the rest, and took an
+    /// interface with a single prefix for one that had got nothing.
+    pub asks_what_fits: bool,
     /// The start makes one full step of growth, and an empty pool with custom networking is fatal (1.13.0). Before, it
     /// filled one interface, whether the pool was low or not.
     pub start_grows_if_low: bool,
@@ -63,6 +66,7 @@ impl Behaviour {
             surplus_once: since(1, 13, 0),
             release_by_old_figures: since(1, 20, 0),
             creates_filled: since(1, 15, 4),
+            asks_what_fits: since(1, 11, 4),
             start_grows_if_low: since(1, 13, 0),
             start_heeds_provisioning: since(1, 9, 1),
             tolerates_missing_prefixes: since(1, 9, 1),

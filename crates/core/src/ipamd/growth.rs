@@ -104,13 +104,13 @@ impl Simulation {
         if self.rules.custom_networking && !self.rules.eni_config {
             return;
         }
-        let wanted = self.rules.growth_wanted(&self.stats()).min(self.rules.targets.slots_per_eni);
-        if self.rules.behaviour.creates_filled {
-            if wanted > 0 {
-                self.create_filled(wanted);
-            }
-        } else {
-            self.create_then_fill(wanted);
+        let wanted = self.rules.growth_wanted(&self.stats());
+        let fits = wanted.min(self.rules.targets.slots_per_eni);
+        if !self.rules.behaviour.creates_filled {
+            let waits_in_vain = wanted > fits && !self.rules.behaviour.asks_what_fits;
+            self.create_then_fill(fits, waits_in_vain && self.rules.prefixes && fits == 1);
+        } else if fits > 0 {
+            self.create_filled(fits);
         }
     }
 
@@ -128,9 +128,9 @@ impl Simulation {
         self.young = Some(eni);
     }
 
-    /// Until 1.15.3: created bare, attached, then filled. If the subnet had only enough for the interface itself, it
-    /// stays attached without ipamd knowing of it.
-    fn create_then_fill(&mut self, wanted: i64) {
+    /// Until 1.15.3: created bare, attached, then filled. If the subnet had only enough for the interface itself, or ipamd
+    /// takes what it got for nothing, the interface stays attached without ipamd knowing of it.
+    fn create_then_fill(&mut self, wanted: i64, taken_for_nothing: bool) {
         let mut subnet = self.subnet;
         if !subnet.take_addresses(1) {
             return;
@@ -144,14 +144,19 @@ impl Simulation {
         }
         self.calls.attach_network_interface += 1;
         let filled = if self.rules.prefixes { subnet.take_prefixes(wanted) } else { subnet.take_addresses(wanted) };
-        if filled && wanted > 0 {
-            self.subnet = subnet;
-            self.calls.assign_private_ip_addresses += 1;
+        if !filled || wanted < 1 {
+            self.pool.orphans += 1;
+            return;
+        }
+        self.subnet = subnet;
+        self.calls.assign_private_ip_addresses += 1;
+        if taken_for_nothing {
+            self.pool.orphans += 1;
+            self.pool.orphan_prefixes += 1;
+        } else {
             let eni = self.pool.attach(false, false);
             self.add_to_datastore(eni, wanted);
             self.young = Some(eni);
-        } else {
-            self.pool.orphans += 1;
         }
     }
 

@@ -145,8 +145,12 @@ impl Simulation {
 
     /// The comparison with the instance metadata at the end of a settled story takes in what was attached in vain.
     pub(super) fn adopt_orphans(&mut self) {
-        for _ in 0..std::mem::take(&mut self.pool.orphans) {
-            self.pool.attach(false, false);
+        let with_prefix = std::mem::take(&mut self.pool.orphan_prefixes);
+        for orphan in 0..std::mem::take(&mut self.pool.orphans) {
+            let eni = self.pool.attach(false, false);
+            if orphan < with_prefix {
+                self.pool.add_prefix(eni, 0);
+            }
         }
     }
 

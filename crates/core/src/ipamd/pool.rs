@@ -124,6 +124,8 @@ pub(super) struct Pool {
     pub enis: Vec<Eni>,
     /// Interfaces that are attached but that ipamd failed to take in.
     pub orphans: u32,
+    /// How many of them hold a prefix, one each.
+    pub orphan_prefixes: u32,
     ips: i64,
     ips_used: i64,
     prefixes: i64,
@@ -156,7 +158,7 @@ impl Pool {
     /// Addresses in use in the subnet by what ipamd or EC2 knows of, unmanaged interfaces aside.
     pub(super) fn subnet_addresses(&self) -> i64 {
         let addresses: i64 = self.enis.iter().map(Eni::subnet_addresses).sum();
-        self.count() + i64::from(self.orphans) + addresses
+        self.count() + i64::from(self.orphans) + PREFIX * i64::from(self.orphan_prefixes) + addresses
     }
 
     pub(super) fn attach(&mut self, primary: bool, trunk: bool) -> usize {
@@ -264,7 +266,7 @@ impl Pool {
 
     /// Equal as far as the future is concerned.
     pub(super) fn same(&self, other: &Self) -> bool {
-        self.orphans == other.orphans
+        (self.orphans, self.orphan_prefixes) == (other.orphans, other.orphan_prefixes)
             && self.enis.len() == other.enis.len()
             && self.enis.iter().zip(&other.enis).all(|(one, two)| one.same(two))
     }
