@@ -52,9 +52,9 @@ limits: ## Regenerate the table of instance limits from the CNI's and the resour
 docs: crds ## Regenerate the generated documents and build the API documentation (target/doc)
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p ipam-audit-core -p ipam-audit-api -p ipam-audit-controller -p ipam-audit-report
 
-deny: ## Check licences, advisories and the crates' sources with cargo-deny
+deny: ## Check licences, seams and the sources of crates with cargo-deny (installs it if missing)
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
-	$(CARGO) deny --offline check bans licenses sources
+	$(CARGO) deny --locked check bans licenses sources
 
 clean: ## Remove what builds have made in this checkout (caches outside of it stay)
 	$(CARGO) clean
