@@ -9,9 +9,9 @@ use serde_json::Value;
 fn rules() -> Vec<[Vec<String>; 3]> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(RBAC).unwrap();
     let roles = documents.iter().filter(|document| document["kind"].as_str().unwrap().ends_with("Role"));
-    let rules = roles.flat_map(|role| role["rules"].as_array().unwrap());
+    let granted = roles.flat_map(|role| role["rules"].as_array().unwrap());
     let words = |list: &Value| list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
-    rules.map(|rule| ["apiGroups", "resources", "verbs"].map(|part| words(&rule[part]))).collect()
+    granted.map(|rule| ["apiGroups", "resources", "verbs"].map(|part| words(&rule[part]))).collect()
 }
 
 #[test]
