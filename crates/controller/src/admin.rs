@@ -16,7 +16,11 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{crds::CrdState, error::Error, state::State};
+use crate::{
+    crds::CrdState,
+    error::Error,
+    state::{Parts, State},
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -54,7 +58,7 @@ async fn ready(Shared(admin): Shared<Arc<Admin>>) -> Response {
 }
 
 fn pending(admin: &Admin) -> Vec<String> {
-    let watches = admin.state.read(|parts| parts.pending());
+    let watches = admin.state.read(Parts::pending);
     let missing = admin.crds.problem().map(|problem| problem.message().to_owned());
     watches.into_iter().map(|watch| format!("first list of {watch}")).chain(missing).collect()
 }

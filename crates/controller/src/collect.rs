@@ -190,10 +190,7 @@ async fn follow_aws_node(watches: Watches, settings: Settings) {
         }
         forget_pods(&watches.state, &targets);
         for target in targets {
-            if !followed.contains_key(&target) {
-                let handle = running.spawn(follow(&watches, &target));
-                followed.insert(target, handle);
-            }
+            followed.entry(target).or_insert_with_key(|target| running.spawn(follow(&watches, target)));
         }
         tokio::select! {
             more = settled(&mut changes, settings.debounce, settings.debounce_limit) => if !more { return },

@@ -115,9 +115,10 @@ impl CrdCheck {
         if before.as_ref().is_some_and(|before| before.as_deref() == problem.as_ref()) {
             return;
         }
-        match &problem {
-            Some(problem) => tracing::error!("{}", problem.message()),
-            None => tracing::info!("the CRDs of ipam-audit.dev are installed and current"),
+        if let Some(problem) = &problem {
+            tracing::error!("{}", problem.message());
+        } else {
+            tracing::info!("the CRDs of ipam-audit.dev are installed and current");
         }
         let there = !is_missing(problem.as_ref());
         self.answer.send_replace(Some(problem.map(Arc::new)));

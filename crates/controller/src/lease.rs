@@ -198,10 +198,11 @@ impl Elector {
         let before = current.and_then(|lease| lease.spec.as_ref());
         let ours = before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(self.identity.as_str()));
         let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or_default();
+        let acquired = before.filter(|_| ours).and_then(|spec| spec.acquire_time.clone());
         let spec = LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.duration.as_secs().max(1)).ok(),
-            acquire_time: before.filter(|_| ours).and_then(|spec| spec.acquire_time.clone()).or(Some(now.clone())),
+            acquire_time: acquired.or_else(|| Some(now.clone())),
             renew_time: Some(now),
             lease_transitions: Some(if ours || before.is_none() { transitions } else { transitions + 1 }),
             ..LeaseSpec::default()
@@ -283,7 +284,7 @@ mod tests {
     impl Server {
         fn answer(&self, asked: &Asked) -> Answer {
             if *self.away.lock().unwrap() {
-                return None;
+                return Answer::Never;
             }
             let mut lease = self.lease.lock().unwrap();
             let version = |lease: &Lease| lease.metadata.resource_version.clone().unwrap_or_default();

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ipam_audit_api::views::NodeRow;
 use ipam_audit_core::{
     ids::{InstanceId, InstanceType, VpcId},
     inventory::{Inventory, InventoryScope, ReadInventory},
@@ -188,10 +189,9 @@ pub(crate) async fn run<O: OpenInventory>(poller: Arc<Poller<O>>) {
         }
         lock(&poller.polls.views).retain(|scope, _| scopes.contains_key(scope));
         for key in scopes {
-            if !started.contains_key(&key) {
-                let (scope, interval) = key.clone();
-                started.insert(key, running.spawn(poll(poller.clone(), scope, interval)));
-            }
+            started
+                .entry(key)
+                .or_insert_with_key(|(scope, interval)| running.spawn(poll(poller.clone(), scope.clone(), *interval)));
         }
         tokio::select! {
             wish = wishes.changed() => if wish.is_err() { return },
@@ -207,7 +207,7 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
     poller.first_nodes().await;
     let place = Ec2Place {
         region: scope.region.clone(),
-        region_of_nodes: poller.state.read(|parts| region_of(parts.nodes.rows.rows().map(|row| row.node()))),
+        region_of_nodes: poller.state.read(|parts| region_of(parts.nodes.rows.rows().map(NodeRow::node))),
     };
     let reader = poller.open.open(&place).await;
     loop {
@@ -247,7 +247,7 @@ impl<O> Poller<O> {
     fn wish(&self, scope: &Ec2Scope) -> InventoryScope {
         let (mut instances, mut types): (BTreeSet<InstanceId>, BTreeSet<InstanceType>) = Default::default();
         self.state.read(|parts| {
-            let nodes = parts.nodes.rows.rows().map(|row| row.node());
+            let nodes = parts.nodes.rows.rows().map(NodeRow::node);
             for node in nodes.filter(|node| node.platform != Platform::Unmanaged) {
                 instances.extend(node.instance.clone());
                 types.extend(node.instance_type.clone());

@@ -39,7 +39,7 @@ use crate::{
     poll::{Ec2Scope, Polls},
     publish::{Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
-    state::{Lens, Place, State, settled, version},
+    state::{Lens, Parts, Place, State, settled, version},
     watch::Pace,
 };
 
@@ -118,7 +118,7 @@ pub(crate) async fn run(client: Client, auditor: Arc<Auditor>, stop: Cancellatio
     let controller = Controller::new(Api::<Audit>::all(client), watcher::Config::default())
         .with_config(config)
         .trigger_backoff(Backoff::new(auditor.settings.retry_min, auditor.settings.retry_max.min(WATCH_PAUSE)))
-        .reconcile_all_on(ticks(auditor.clone()))
+        .reconcile_all_on(ticks(&auditor))
         .graceful_shutdown_on(stop.cancelled_owned());
     let store = controller.store();
     let results = controller.run(move |audit, auditor| reconcile(audit, auditor, store.clone()), error_policy, auditor);
@@ -127,9 +127,8 @@ pub(crate) async fn run(client: Client, auditor: Arc<Auditor>, stop: Cancellatio
     while let Some(result) = results.next().await {
         match result {
             Err(controller::Error::QueueError(error)) => {
-                if failed.replace(Instant::now()).is_none() {
-                    tracing::warn!(watch = "ipamaudits", "cannot watch IpamAudits, trying again: {error}");
-                }
+                let known = failed.replace(Instant::now()).is_some();
+                log_watch(known, &error);
             }
             // Changes elsewhere run audits too while the watch fails: only a longer silence of it is a sign of health.
             _ if failed.is_some_and(|since| since.elapsed() > WATCH_SILENCE) => {
@@ -142,8 +141,14 @@ pub(crate) async fn run(client: Client, auditor: Arc<Auditor>, stop: Cancellatio
     Ok(())
 }
 
+fn log_watch(known: bool, error: &watcher::Error) {
+    if !known {
+        tracing::warn!(watch = "ipamaudits", "cannot watch IpamAudits, trying again: {error}");
+    }
+}
+
 /// One tick for each time that something changed and it then was quiet for a moment.
-fn ticks(auditor: Arc<Auditor>) -> impl Stream<Item = ()> + Send + 'static {
+fn ticks(auditor: &Auditor) -> impl Stream<Item = ()> + Send + use<> {
     let (quiet, limit) = (auditor.settings.debounce, auditor.settings.debounce_limit);
     stream::unfold(auditor.state.changes(), move |mut changes| async move {
         settled(&mut changes, quiet, limit).await.then_some(((), changes))
@@ -156,7 +161,7 @@ async fn reconcile(audit: Arc<Audit>, auditor: Arc<Auditor>, store: Store<Audit>
         return Ok(Action::await_change());
     }
     auditor.forget_others(&store);
-    let result = auditor.reconcile(&audit).await;
+    let result = Box::pin(auditor.reconcile(&audit)).await;
     match &result {
         Ok(_) => auditor.remember(audit.meta(), |remembered| remembered.backoff.reset()),
         Err(error) => auditor.metrics.count_audit(error.category()),
@@ -164,6 +169,7 @@ async fn reconcile(audit: Arc<Audit>, auditor: Arc<Auditor>, store: Store<Audit>
     result
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
 fn error_policy(audit: Arc<Audit>, error: &Error, auditor: Arc<Auditor>) -> Action {
     match error.retry() {
         Retry::AwaitChange => Action::await_change(),
@@ -214,10 +220,10 @@ impl Auditor {
         if self.gives_a_chance(&audit) {
             return Ok(Action::requeue(CHANCE));
         }
-        if let Some(why) = self.state.read(|parts| parts.unseen_reports()) {
+        if let Some(why) = self.state.read(Parts::unseen_reports) {
             return self.cannot_see_reports(&audit, why).await;
         }
-        self.audit(audit, settings, &scope).await
+        Box::pin(self.audit(audit, settings, &scope)).await
     }
 
     /// The audit with its newest status: the store's, or what this process wrote if that is newer.
@@ -332,7 +338,7 @@ impl Auditor {
     /// Whether to wait a moment for watches that are interrupted. Where an audit can write, the API server answers
     /// again; watches that still pause are woken and are back before their reports turn over.
     fn gives_a_chance(&self, audit: &IpamAudit) -> bool {
-        let interrupted = self.state.read(|parts| parts.is_interrupted());
+        let interrupted = self.state.read(Parts::is_interrupted);
         let waits = self.remember(&audit.metadata, |remembered| {
             remembered.chances = if interrupted { remembered.chances.saturating_add(1) } else { 0 };
             (1..=CHANCES).contains(&remembered.chances)

@@ -83,7 +83,7 @@ mod tests {
         tasks.spawn_graceful("graceful", async move {
             token.cancelled().await;
             tokio::task::yield_now().await;
-            drop(done.send(()));
+            let _ = done.send(());
             Ok(())
         });
         stop.cancel();

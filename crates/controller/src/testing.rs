@@ -23,8 +23,13 @@ pub(crate) struct Asked {
     pub(crate) body: serde_json::Value,
 }
 
-/// What it is answered: a status code and a body. None is never answered.
-pub(crate) type Answer = Option<(u16, Vec<u8>)>;
+/// What it is answered.
+pub(crate) enum Answer {
+    /// A status code and a body.
+    Now(u16, Vec<u8>),
+    /// Nothing, for ever.
+    Never,
+}
 
 /// Every request so far, in order.
 pub(crate) type Log = Arc<Mutex<Vec<Asked>>>;
@@ -39,7 +44,7 @@ pub(crate) fn client(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) 
         async move {
             let asked = read(request).await;
             seen.lock().unwrap().push(asked.clone());
-            let Some((code, body)) = answer(&asked) else {
+            let Answer::Now(code, body) = answer(&asked) else {
                 return std::future::pending().await;
             };
             Ok::<_, Infallible>(Response::builder().status(code).body(Body::from(body)).unwrap())
@@ -61,13 +66,13 @@ async fn read(request: Request<Body>) -> Asked {
 
 /// An object as the answer.
 pub(crate) fn ok(object: &impl Serialize) -> Answer {
-    Some((200, serde_json::to_vec(object).unwrap()))
+    Answer::Now(200, serde_json::to_vec(object).unwrap())
 }
 
 /// Watch events, one line each.
 pub(crate) fn lines(events: &[serde_json::Value]) -> Answer {
-    let text: String = events.iter().map(|event| format!("{event}\n")).collect();
-    Some((200, text.into_bytes()))
+    let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+    Answer::Now(200, lines.join("\n").into_bytes())
 }
 
 /// A refusal.
@@ -76,5 +81,5 @@ pub(crate) fn refused(code: u16, reason: &str) -> Answer {
         status: Some(StatusSummary::Failure),
         ..Status::failure("refused by the test", reason).with_code(code)
     };
-    Some((code, serde_json::to_vec(&status).unwrap()))
+    Answer::Now(code, serde_json::to_vec(&status).unwrap())
 }

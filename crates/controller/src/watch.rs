@@ -27,7 +27,7 @@ use crate::{
 const SESSION: Duration = Duration::from_secs(280);
 const SESSION_MARGIN: Duration = Duration::from_secs(10);
 /// How long a streamed list may pause before it is taken for one that never ends.
-const STREAMED_LIST_IDLE: Duration = Duration::from_secs(60);
+const STREAMED_LIST_IDLE: Duration = Duration::from_mins(1);
 const PAGE: u32 = 500;
 /// A watch that the server closes at once must not become a busy loop.
 const SHORTEST_SESSION: Duration = Duration::from_secs(1);
@@ -315,6 +315,7 @@ mod tests {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "uid": name, "resourceVersion": version}})
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better")]
     fn event(kind: &str, object: Value) -> Value {
         json!({"type": kind, "object": object})
     }
@@ -369,7 +370,7 @@ mod tests {
                 assert!(!request.query.contains("sendInitialEvents"), "{}", request.query);
                 lines(&[])
             }
-            _ => None,
+            _ => Answer::Never,
         });
         let want = ["Init", "connected", "InitApply(a)", "InitDone", "Apply(a)", "Delete(a)", "connected"];
         assert_eq!(words.await, want);

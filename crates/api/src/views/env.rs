@@ -55,12 +55,15 @@ struct Variable {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct ValueFrom {
-    config_map_key_ref: Option<KeyRef>,
-    secret_key_ref: Option<KeyRef>,
-    field_ref: Option<FieldRef>,
-    resource_field_ref: Option<ResourceRef>,
+    #[serde(rename = "configMapKeyRef")]
+    config_map: Option<KeyRef>,
+    #[serde(rename = "secretKeyRef")]
+    secret: Option<KeyRef>,
+    #[serde(rename = "fieldRef")]
+    field: Option<FieldRef>,
+    #[serde(rename = "resourceFieldRef")]
+    resource: Option<ResourceRef>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -121,7 +124,7 @@ impl EnvView {
     fn config_maps(&self) -> impl Iterator<Item = &str> {
         let imports = self.env_from.iter().flatten().filter_map(|import| import.config_map_ref.as_ref());
         let variables = self.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
-        let keys = variables.filter_map(|from| from.config_map_key_ref.as_ref());
+        let keys = variables.filter_map(|from| from.config_map.as_ref());
         imports.map(|map| map.name.as_str()).chain(keys.map(|key| key.name.as_str()))
     }
 }
@@ -176,14 +179,14 @@ impl Lookup<'_> {
         let Some(from) = &variable.value_from else {
             return Some(EnvValue::Literal(variable.value.clone().unwrap_or_default()));
         };
-        if let Some(reference) = &from.config_map_key_ref {
+        if let Some(reference) = &from.config_map {
             return self.config_map_value(reference);
         }
-        Some(EnvValue::Unresolved(if let Some(secret) = &from.secret_key_ref {
+        Some(EnvValue::Unresolved(if let Some(secret) = &from.secret {
             format!("secret {}, key {}: Secrets are not read", secret.name, secret.key)
-        } else if let Some(field) = &from.field_ref {
+        } else if let Some(field) = &from.field {
             format!("field {}, which differs by pod", field.field_path)
-        } else if let Some(resource) = &from.resource_field_ref {
+        } else if let Some(resource) = &from.resource {
             format!("resource {}", resource.resource)
         } else {
             "a reference of an unknown kind".to_owned()

@@ -67,11 +67,9 @@ impl EventView {
     fn last_seen(&self) -> Option<Timestamp> {
         let series = self.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
         let seconds = self.deprecated_last_timestamp.as_ref().or(self.deprecated_first_timestamp.as_ref());
-        series.or(self.event_time.as_ref()).map(|time| time.0).max(seconds.map(|time| time.0)).or(self
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0))
+        let micro = series.or(self.event_time.as_ref()).map(|time| time.0);
+        let latest = micro.max(seconds.map(|time| time.0));
+        latest.or_else(|| self.metadata.creation_timestamp.as_ref().map(|time| time.0))
     }
 }
 

@@ -141,10 +141,9 @@ impl NodeView {
 
     /// A node without a provider id is one that the cloud controller has not seen yet, not a foreign one.
     fn platform(&self) -> Platform {
-        let foreign = |id: &str| InstanceId::from_provider_id(id).is_none();
-        if matches!(self.label(COMPUTE_TYPE), Some("fargate" | "hybrid" | "auto")) {
-            Platform::Unmanaged
-        } else if self.spec.provider_id.as_deref().filter(|id| !id.is_empty()).is_some_and(foreign) {
+        let provider = self.spec.provider_id.as_deref().filter(|id| !id.is_empty());
+        let foreign = provider.is_some_and(|id| InstanceId::from_provider_id(id).is_none());
+        if foreign || matches!(self.label(COMPUTE_TYPE), Some("fargate" | "hybrid" | "auto")) {
             Platform::Unmanaged
         } else if self.label(OS) == Some("windows") {
             Platform::Windows

@@ -5,6 +5,8 @@
 
 mod events;
 mod prepare;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;

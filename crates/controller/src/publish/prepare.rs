@@ -162,7 +162,7 @@ impl Render<'_> {
                 ..ObjectReference::default()
             };
             let old_findings = before.map(|status| status.findings.as_slice()).unwrap_or_default();
-            let related = Some(self.reference.clone());
+            let related = Some(&self.reference);
             desired.push(Desired {
                 object: known.is_none_or(|known| !same_object(known.as_ref(), &report)),
                 status: before.is_none_or(|before| !before.same_ignoring_times(&status)),
@@ -238,14 +238,14 @@ impl Render<'_> {
     fn events_about(
         &self,
         regarding: &ObjectReference,
-        related: Option<ObjectReference>,
+        related: Option<&ObjectReference>,
         before: &[Finding],
         after: &[Finding],
     ) -> Vec<Draft> {
         if !self.events {
             return Vec::new();
         }
-        let draft = |transition| Draft::new(&transition, regarding.clone(), related.clone());
+        let draft = |transition| Draft::new(&transition, regarding.clone(), related.cloned());
         transitions(before, after, self.now).into_iter().map(draft).collect()
     }
 }

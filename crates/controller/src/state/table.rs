@@ -44,17 +44,9 @@ impl<K: Hash + Eq, R: PartialEq> Table<K, R> {
     /// A row is as given.
     pub(crate) fn apply(&mut self, key: K, row: R) -> Changed {
         let epoch = self.epoch;
-        match self.rows.get_mut(&key) {
-            Some(known) => {
-                let changed = known.row != row;
-                *known = Stamped { row, epoch };
-                Changed::when(changed)
-            }
-            None => {
-                self.rows.insert(key, Stamped { row, epoch });
-                Changed::Yes
-            }
-        }
+        let changed = self.rows.get(&key).is_none_or(|known| known.row != row);
+        self.rows.insert(key, Stamped { row, epoch });
+        Changed::when(changed)
     }
 
     /// A row stays as it is, and the list under way names it.
