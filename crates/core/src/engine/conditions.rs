@@ -248,13 +248,16 @@ fn subnet_reconciled(trust: &Trust, subnet: &SubnetFacts<'_>) -> Condition {
     if let Some(condition) = trust.unknown(KIND, SUBNET) {
         return condition;
     }
-    match subnet.ledger.unaccounted {
-        0 => good(KIND, "AllAccounted", "EC2's own count and its interfaces agree"),
-        more @ 1.. => unknown(
+    match subnet.ledger.map(|ledger| ledger.unaccounted) {
+        None => unknown(KIND, "pods are missing; DataComplete of the audit says why"),
+        Some(0) => good(KIND, "AllAccounted", "EC2's own count and its interfaces agree"),
+        Some(more @ 1..) => unknown(
             KIND,
             format!("{more} addresses are in use that no visible interface has: reserved ranges, or another account"),
         ),
-        less => unknown(KIND, format!("the interfaces have {} addresses more than EC2 counts; reads overlap", -less)),
+        Some(less) => {
+            unknown(KIND, format!("the interfaces have {} addresses more than EC2 counts; reads overlap", -less))
+        }
     }
 }
 
@@ -333,7 +336,8 @@ fn audit_reconciled(facts: &Facts<'_>, trust: &Trust) -> Condition {
         return condition;
     }
     let strays: u32 = facts.nodes.iter().filter_map(|node| node.pool.as_ref()).map(|pool| pool.strays).sum();
-    let residue: u64 = facts.subnets.iter().map(|subnet| subnet.ledger.unaccounted.unsigned_abs()).sum();
+    let residue: u64 =
+        facts.subnets.iter().filter_map(|subnet| subnet.ledger).map(|ledger| ledger.unaccounted.unsigned_abs()).sum();
     if strays == 0 && residue == 0 {
         return good(KIND, "AllAccounted", "every address of every subnet in use is accounted for");
     }

@@ -155,7 +155,7 @@ fn subnet_outcome(trust: &conditions::Trust, facts: &SubnetFacts<'_>, findings: 
         usable: facts.usable,
         free: subnet.available,
         free_prefixes: facts.free_prefixes,
-        ledger: Some(facts.ledger),
+        ledger: facts.ledger,
         new_node_takes: facts.new_node_takes,
         runway: facts.is_full().then_some("now"),
         conditions: conditions::of_subnet(trust, facts, &findings),

@@ -187,6 +187,16 @@ fn an_old_view_is_used_and_said_to_be_old() {
 }
 
 #[test]
+fn without_pods_no_address_is_called_idle() {
+    let mut snapshot = incident();
+    snapshot.pods = Reading::missing(FaultCategory::Denied, "may not list pods");
+    let outcome = audit(&snapshot);
+    let subnet = &outcome.subnets[0];
+    assert_eq!((subnet.ledger, outcome.totals.leaked_addresses), (None, None));
+    assert!(subnet.findings[0].remediation.contains("not known"), "{}", subnet.findings[0].remediation);
+}
+
+#[test]
 fn nothing_found_in_data_that_cannot_be_read_is_no_answer() {
     let mut snapshot = Cluster::new("10.0.0.0/20", TIGHT).node("m5.large", 29, &[9, 1], 4).snapshot();
     let fault = crate::source::SourceFault { category: FaultCategory::Denied, message: "may not watch events".into() };

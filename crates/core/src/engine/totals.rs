@@ -30,7 +30,12 @@ pub(super) fn of(facts: &Facts<'_>, problems: &[Problem]) -> Totals {
         free_prefixes: facts.subnets.iter().map(|subnet| subnet.free_prefixes).sum::<Option<u32>>().filter(|_| has_ec2),
         idle_addresses: (has_ec2 && pods.is_some() && pools_known)
             .then(|| facts.nodes.iter().filter_map(|node| node.pool.as_ref()).map(|pool| pool.idle).sum()),
-        leaked_addresses: in_subnets(facts.subnets.iter().map(|subnet| subnet.ledger.leaked).sum()),
+        leaked_addresses: facts
+            .subnets
+            .iter()
+            .map(|subnet| subnet.ledger.map(|ledger| ledger.leaked))
+            .sum::<Option<u32>>()
+            .filter(|_| has_ec2),
         critical: severity(Severity::Critical),
         warning: severity(Severity::Warning),
         info: severity(Severity::Info),

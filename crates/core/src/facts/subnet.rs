@@ -25,8 +25,8 @@ pub struct SubnetFacts<'a> {
     pub usable: Option<u32>,
     /// Whole free /28 blocks, an upper bound.
     pub free_prefixes: Option<u32>,
-    /// Where the addresses went.
-    pub ledger: SubnetLedger,
+    /// Where the addresses went; none while pods are missing.
+    pub ledger: Option<SubnetLedger>,
     /// Nodes (by index) whose primary interface is here.
     pub nodes: Vec<usize>,
     /// Interfaces in it.
@@ -40,6 +40,11 @@ pub struct SubnetFacts<'a> {
 }
 
 impl SubnetFacts<'_> {
+    /// Addresses that nodes hold here and no pod has; none while pods are missing.
+    pub fn idle(&self) -> Option<u32> {
+        self.ledger.map(|ledger| ledger.idle)
+    }
+
     /// Addresses that a new node here needs, or a floor where that is not known.
     pub fn needed(&self) -> u32 {
         self.new_node_takes.unwrap_or(FULL_BELOW)
@@ -68,6 +73,7 @@ pub(super) fn all<'a>(
         return Vec::new();
     };
     let in_use = in_use(nodes);
+    let pods_known = snapshot.pods.value().is_some();
     let mut ledgers = ledgers(snapshot, nodes, interfaces);
     let mut occupied: BTreeMap<&SubnetId, (u32, Option<Blocks>)> = BTreeMap::new();
     for subnet in subnets.iter().filter(|subnet| in_use.contains_key(&subnet.id)) {
@@ -96,7 +102,7 @@ pub(super) fn all<'a>(
             Some(SubnetFacts {
                 usable: subnet.cidr.map(net::usable_addresses),
                 free_prefixes: blocks.map(|blocks| blocks.free()),
-                ledger: with_residue(ledger, subnet),
+                ledger: pods_known.then(|| with_residue(ledger, subnet)),
                 nodes: homes,
                 interfaces,
                 new_node_takes,

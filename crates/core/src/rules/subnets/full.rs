@@ -53,17 +53,16 @@ fn violation(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> sink::Violation {
         Some(kind) => format!("a new {kind} node takes {}", text::thousands(subnet.needed())),
         None => format!("an interface with a prefix takes {}", text::thousands(subnet.needed())),
     };
-    let idle = subnet.ledger.idle;
     let nodes = u32::try_from(subnet.nodes.len()).unwrap_or(u32::MAX);
-    let remediation = if idle > subnet.needed() {
-        format!(
+    let remediation = match subnet.idle() {
+        None => "Whether nodes hold addresses that no pod uses is not known: pods could not be read.".to_owned(),
+        Some(idle) if idle > subnet.needed() => format!(
             "Let nodes hold less: {} of its addresses are held by {} and used by no pod. IPAM210 says which settings \
              free how many.",
             text::thousands(idle),
             text::count(nodes, "node"),
-        )
-    } else {
-        format!("Add a subnet or a secondary CIDR in {}: its addresses are in use.", subnet.subnet.zone)
+        ),
+        Some(_) => format!("Add a subnet or a secondary CIDR in {}: its addresses are in use.", subnet.subnet.zone),
     };
     sink::Violation {
         severity: Severity::Critical,
@@ -80,7 +79,7 @@ fn violation(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> sink::Violation {
             sink::evidence("free", free),
             sink::evidence("usable", usable),
             sink::evidence("needed", subnet.needed()),
-            sink::evidence("idleOnNodes", idle),
+            sink::evidence("idleOnNodes", text::known(subnet.idle())),
             sink::evidence("podsWaitingInCluster", facts.waiting_pods()),
         ],
     }

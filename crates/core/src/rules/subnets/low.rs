@@ -55,8 +55,8 @@ impl Rule for SubnetLow {
                     text::thousands(subnet.needed()),
                 ),
                 remediation: format!(
-                    "Nodes here hold {} that no pod uses; lower their warm pool, or add address space in {}.",
-                    text::count(subnet.ledger.idle, "address"),
+                    "Nodes here hold {} addresses that no pod uses; lower their warm pool, or add address space in {}.",
+                    text::known(subnet.idle()),
                     subnet.subnet.zone,
                 ),
                 evidence: vec![
