@@ -141,6 +141,16 @@ impl Cluster {
         self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
+    /// Warnings and errors of the log, in order and without their times.
+    pub fn warnings(&self) -> Vec<String> {
+        let (log, mut warnings) = (self.log(), Vec::new());
+        for line in log.lines() {
+            let said = ["WARN ", "ERROR "].iter().find_map(|level| Some(line.split_once(level)?.1));
+            warnings.extend(said.map(str::to_owned));
+        }
+        warnings
+    }
+
     /// An error with the end of its log if the operator has ended by itself: no fault may do that.
     pub fn fail_if_operator_ended(&mut self) -> Result<()> {
         self.operator.as_mut().map_or(Ok(()), Operator::fail_if_ended)

@@ -43,7 +43,7 @@ impl Kind {
 }
 
 /// An object as the API server gives it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object(Value);
 
 /// A condition of an object; everything is empty if there is none.
