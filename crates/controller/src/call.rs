@@ -33,9 +33,10 @@ pub(crate) async fn within<T>(
 }
 
 impl CallError {
-    /// Whether the object or the kind is not there.
+    /// Whether the object or the kind is not there. For a group that it does not serve the API server answers with a plain
+    /// text, so that the code alone tells.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Kube(kube::Error::Api(status)) if status.is_not_found())
+        matches!(self, Self::Kube(kube::Error::Api(status)) if status.code == 404)
     }
 
     /// Whether somebody else wrote first.
@@ -104,6 +105,12 @@ mod tests {
         let fault = CallError::Kube(kube::Error::Api(status.boxed())).fault("watch", "pods");
         assert_eq!(fault.category, FaultCategory::Denied);
         assert!(fault.message.contains("may not watch pods"), "{}", fault.message);
+    }
+
+    #[test]
+    fn a_group_that_is_not_served_is_not_found_also_without_a_status_in_the_answer() {
+        let status = Status::failure("404 page not found", "Failed to parse error data").with_code(404);
+        assert!(CallError::Kube(kube::Error::Api(status.boxed())).is_not_found());
     }
 
     #[tokio::test(start_paused = true)]
