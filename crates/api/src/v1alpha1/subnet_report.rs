@@ -23,6 +23,7 @@ use super::{Finding, audit_status::is_zero};
     selectable = ".spec.audit",
     selectable = ".spec.subnet",
     printcolumn(name = "Zone", type_ = "string", json_path = ".status.zone", description = "Availability zone"),
+    printcolumn(name = "CIDR", type_ = "string", json_path = ".status.display.cidr", description = "IPv4 range"),
     printcolumn(
         name = "Healthy",
         type_ = "string",
@@ -77,13 +78,6 @@ use super::{Finding, audit_status::is_zero};
         type_ = "string",
         json_path = ".status.display.worst",
         description = "The worst finding"
-    ),
-    printcolumn(
-        name = "CIDR",
-        type_ = "string",
-        json_path = ".status.display.cidr",
-        priority = 1,
-        description = "IPv4 range"
     ),
     printcolumn(
         name = "Nodes",
