@@ -60,7 +60,7 @@ async fn ready(Shared(admin): Shared<Arc<Admin>>) -> Response {
 fn pending(admin: &Admin) -> Vec<String> {
     let watches = admin.state.read(Parts::pending);
     let missing = admin.crds.problem().map(|problem| problem.message().to_owned());
-    watches.into_iter().map(|watch| format!("first list of {watch}")).chain(missing).collect()
+    watches.into_iter().chain(missing).collect()
 }
 
 async fn metrics(Shared(admin): Shared<Arc<Admin>>) -> Response {

@@ -1,9 +1,8 @@
 //! Calls to the API server: each within a time limit, each failure with a category and a sentence that helps.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use ipam_audit_core::source::{FaultCategory, SourceFault};
-use thiserror::Error;
 
 /// How long a read may take.
 pub(crate) const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -11,15 +10,36 @@ pub(crate) const READ_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a call failed.
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub enum CallError {
     /// The API server or the way to it.
-    #[error(transparent)]
-    Kube(#[from] kube::Error),
+    Kube(kube::Error),
     /// No answer in time.
-    #[error("no answer within {0:?}")]
     TimedOut(Duration),
 }
+
+impl fmt::Display for CallError {
+    /// For people: what the API server says, or that it says nothing. kube's own words repeat every layer below.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => f.write_str(&status.message),
+            Self::TimedOut(limit) => write!(f, "the API server did not answer within {} seconds", limit.as_secs()),
+            Self::Kube(_) if self.category() == FaultCategory::Unreachable => f.write_str(AWAY),
+            Self::Kube(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl From<kube::Error> for CallError {
+    fn from(error: kube::Error) -> Self {
+        Self::Kube(error)
+    }
+}
+
+/// What is said when there is no answer.
+pub(crate) const AWAY: &str = "the API server does not answer";
 
 /// Awaits a call, but not for ever: kube's own retries alone may take minutes.
 pub(crate) async fn within<T>(
@@ -68,7 +88,7 @@ impl CallError {
             FaultCategory::NotFound => format!("the API server does not serve {resource}"),
             FaultCategory::Throttled => format!("the API server asks to {verb} {resource} later"),
             FaultCategory::Malformed => format!("an answer about {resource} makes no sense: {self}"),
-            FaultCategory::Unreachable => format!("the API server does not answer ({verb} {resource})"),
+            FaultCategory::Unreachable => format!("{AWAY} ({verb} {resource})"),
             FaultCategory::ServerFault | FaultCategory::Pending => {
                 format!("the API server failed ({verb} {resource}): {self}")
             }

@@ -109,7 +109,7 @@ impl Watches {
 }
 
 /// `pods`, or `cninodes.vpcresources.k8s.aws`: as in a ClusterRole or a CRD's name.
-fn resource_name<K: Resource<DynamicType = ()>>() -> String {
+pub(crate) fn resource_name<K: Resource<DynamicType = ()>>() -> String {
     let (plural, group) = (K::plural(&()), K::group(&()));
     if group.is_empty() {
         return plural.into_owned();

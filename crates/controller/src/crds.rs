@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipam_audit_api::crd::all_crds;
+use ipam_audit_api::{crd::all_crds, v1alpha1::IpamAudit};
 use ipam_audit_core::source::FaultCategory;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     backoff::jittered,
     call::{READ_LIMIT, within},
+    collect::resource_name,
     settings::Settings,
     watch::Pace,
 };
@@ -22,8 +23,13 @@ use crate::{
 /// What is wrong with our kinds in this cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CrdProblem {
-    /// They are not there.
-    Missing(String),
+    /// Some are not there: these.
+    Missing {
+        /// The names of those that are not there.
+        names: Vec<String>,
+        /// What to do, in words.
+        message: String,
+    },
     /// They are of an older version: what this version would write there is refused or lost.
     Outdated(String),
 }
@@ -33,6 +39,10 @@ const ADVICE: &str = "apply the CRDs of this version: ipam-audit crd | kubectl a
 const WHILE_WRONG: Duration = Duration::from_secs(5);
 
 impl CrdProblem {
+    pub(crate) const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
     /// What to do about either.
     pub(crate) fn advice() -> String {
         format!("the CRDs are of an older version; {ADVICE}")
@@ -40,7 +50,7 @@ impl CrdProblem {
 
     pub(crate) fn message(&self) -> &str {
         match self {
-            Self::Missing(message) | Self::Outdated(message) => message,
+            Self::Missing { message, .. } | Self::Outdated(message) => message,
         }
     }
 }
@@ -54,8 +64,10 @@ pub(crate) struct CrdState {
 /// What is wrong, if anything; none as a whole while that is not known.
 type Answer = Option<Option<Arc<CrdProblem>>>;
 
-fn is_missing(problem: Option<&CrdProblem>) -> bool {
-    matches!(problem, Some(CrdProblem::Missing(_)))
+/// Without audits there is nothing to run; without the rest an audit can at least say so.
+fn lacks_audits(problem: Option<&CrdProblem>) -> bool {
+    let audits = resource_name::<IpamAudit>();
+    matches!(problem, Some(CrdProblem::Missing { names, .. }) if names.contains(&audits))
 }
 
 impl CrdState {
@@ -63,10 +75,10 @@ impl CrdState {
         self.answer.borrow().clone().flatten()
     }
 
-    /// Waits until our kinds are there, current or not.
+    /// Waits until there can be audits.
     pub(crate) async fn installed(&self) {
         let mut answer = self.answer.clone();
-        let there = |answer: &Answer| answer.as_ref().is_some_and(|problem| !is_missing(problem.as_deref()));
+        let there = |answer: &Answer| answer.as_ref().is_some_and(|problem| !lacks_audits(problem.as_deref()));
         if answer.wait_for(there).await.is_err() {
             // The check is gone, and with it the process.
             std::future::pending::<()>().await;
@@ -120,11 +132,8 @@ impl CrdCheck {
         } else {
             tracing::info!("the CRDs of ipam-audit.dev are installed and current");
         }
-        let there = !is_missing(problem.as_ref());
         self.answer.send_replace(Some(problem.map(Arc::new)));
-        if there {
-            self.pace.wake();
-        }
+        self.pace.wake();
     }
 
     /// What is wrong, if anything; none as a whole while the API server does not say.
@@ -144,7 +153,8 @@ impl CrdCheck {
             }
         }
         Some(if !missing.is_empty() {
-            Some(CrdProblem::Missing(format!("not installed: {}; {ADVICE}", missing.join(", "))))
+            let message = format!("not installed: {}; {ADVICE}", missing.join(", "));
+            Some(CrdProblem::Missing { names: missing, message })
         } else if !outdated.is_empty() {
             Some(CrdProblem::Outdated(format!("CRDs of an older version: {}; {ADVICE}", outdated.join("; "))))
         } else {

@@ -32,10 +32,12 @@ pub enum Error {
         /// What is missing, and what to apply.
         message: String,
     },
-    /// Our own reports cannot be seen, so nobody knows what is to be written.
+    /// Something is missing in the cluster without which nothing can be written.
     #[error("{why}")]
-    ReportsUnseen {
-        /// Why.
+    Stalled {
+        /// In one word.
+        reason: &'static str,
+        /// What, and what to do.
         why: String,
     },
     /// Leadership went to another replica while the audit ran.
@@ -87,7 +89,7 @@ impl Error {
             Self::InvalidSpec { .. } => "InvalidSpec",
             Self::Publish { .. } => "Publish",
             Self::CrdOutdated { .. } => "CrdOutdated",
-            Self::ReportsUnseen { .. } => "ReportsUnseen",
+            Self::Stalled { reason, .. } => reason,
             Self::NotLeader => "NotLeader",
             Self::Evaluate => "Evaluate",
             Self::Listen { .. } | Self::Serve { .. } => "Listen",

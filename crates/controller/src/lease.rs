@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use ipam_audit_core::source::FaultCategory;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -21,6 +20,8 @@ use crate::{
     call::{CallError, within},
     error::Error,
     settings::Settings,
+    state::Health,
+    watch::Pace,
 };
 
 /// The right to poll and to write, until it expires.
@@ -91,7 +92,8 @@ pub(crate) struct Elector {
     claim: watch::Sender<Option<Claim>>,
     /// The Lease as last seen, and since when it looks so.
     seen: Option<(Lease, Instant)>,
-    fault: Option<FaultCategory>,
+    health: Health,
+    pace: Pace,
 }
 
 enum Attempt {
@@ -101,7 +103,7 @@ enum Attempt {
 }
 
 impl Elector {
-    pub(crate) fn new(client: Client, settings: &Settings) -> (Self, Leadership) {
+    pub(crate) fn new(client: Client, pace: Pace, settings: &Settings) -> (Self, Leadership) {
         let (sender, claim) = watch::channel(None);
         let elector = Self {
             leases: Api::namespaced(client, &settings.namespace),
@@ -110,7 +112,8 @@ impl Elector {
             duration: settings.lease_duration,
             claim: sender,
             seen: None,
-            fault: None,
+            health: Health::new("lease", settings.fault_grace),
+            pace,
         };
         (elector, Leadership { claim })
     }
@@ -130,11 +133,11 @@ impl Elector {
     fn after(&mut self, attempt: Result<Attempt, CallError>) -> Duration {
         match attempt {
             Ok(Attempt::Held) => {
-                self.fault = None;
+                self.answered();
                 self.duration / 3
             }
             Ok(Attempt::Theirs(rest)) => {
-                self.fault = None;
+                self.answered();
                 self.lose("another replica holds the lease");
                 rest.clamp(self.duration / 15, self.duration / 3)
             }
@@ -232,17 +235,14 @@ impl Elector {
         }
     }
 
+    fn answered(&mut self) {
+        let _ = self.health.connect();
+        self.pace.answered();
+    }
+
     fn report(&mut self, error: &CallError) {
-        let category = error.category();
-        if self.fault.replace(category) != Some(category) {
-            let fault = error.fault("get, create and update", "leases.coordination.k8s.io");
-            tracing::warn!(
-                lease = self.name,
-                category = category.name(),
-                "cannot ask for leadership: {}",
-                fault.message
-            );
-        }
+        self.pace.failed(error.category());
+        let _ = self.health.fail(error.fault("get, create and update", "leases.coordination.k8s.io"));
         let expired = self.claim.borrow().is_some_and(|claim| claim.expires.is_some_and(|at| Instant::now() >= at));
         if expired {
             self.lose("the lease could not be renewed in time");
@@ -270,7 +270,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::testing::{Answer, Asked, client, ok, refused};
+    use crate::tests::{Answer, Asked, client, ok, refused};
 
     const DURATION: Duration = Duration::from_secs(15);
 
@@ -316,7 +316,7 @@ mod tests {
             let server = self.clone();
             let (client, _) = client(move |asked| server.answer(asked));
             let settings = Settings { identity: identity.to_owned(), lease_duration: DURATION, ..Settings::default() };
-            let (elector, leadership) = Elector::new(client, &settings);
+            let (elector, leadership) = Elector::new(client, Pace::new(&settings), &settings);
             let stop = CancellationToken::new();
             tokio::spawn(elector.run(stop.clone()));
             (leadership, stop)

@@ -22,7 +22,7 @@ mod settings;
 mod state;
 mod tasks;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod watch;
 
 pub use call::CallError;

@@ -231,11 +231,11 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
 }
 
 impl<O> Poller<O> {
-    /// Waits for the first list of nodes, which the scope depends on, but not for ever.
+    /// Waits for the first list of nodes, which the scope depends on, but not for one that will not come.
     async fn first_nodes(&self) {
         let mut changes = self.state.changes();
         let listed = async {
-            while !self.state.read(|parts| parts.nodes.health.is_listed()) {
+            while self.state.read(|parts| parts.nodes.health.is_pending()) {
                 if changes.changed().await.is_err() {
                     return;
                 }

@@ -15,7 +15,12 @@ use ipam_audit_api::{
     settings::AuditSettings,
     v1alpha1::{IpamAudit, IpamAuditStatus},
 };
-use ipam_audit_core::{engine, outcome::AuditOutcome, snapshot::ClusterSnapshot};
+use ipam_audit_core::{
+    engine,
+    outcome::AuditOutcome,
+    snapshot::ClusterSnapshot,
+    source::{FaultCategory, SourceState},
+};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -32,6 +37,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::Backoff,
+    call::CallError,
+    collect::resource_name,
     crds::{CrdProblem, CrdState},
     error::{Error, Retry},
     lease::Leadership,
@@ -39,7 +46,7 @@ use crate::{
     poll::{Ec2Scope, Polls},
     publish::{Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
-    state::{Lens, Parts, Place, State, settled, version},
+    state::{Health, Lens, Parts, Place, State, settled, version},
     watch::Pace,
 };
 
@@ -121,29 +128,55 @@ pub(crate) async fn run(client: Client, auditor: Arc<Auditor>, stop: Cancellatio
         .reconcile_all_on(ticks(&auditor))
         .graceful_shutdown_on(stop.cancelled_owned());
     let store = controller.store();
+    let watched = auditor.clone();
     let results = controller.run(move |audit, auditor| reconcile(audit, auditor, store.clone()), error_policy, auditor);
     let mut results = std::pin::pin!(results);
-    let mut failed: Option<Instant> = None;
+    let mut watch = AuditWatch {
+        health: Health::new("ipamaudits", watched.settings.fault_grace),
+        pace: watched.pace.clone(),
+        failed: None,
+    };
     while let Some(result) = results.next().await {
         match result {
-            Err(controller::Error::QueueError(error)) => {
-                let known = failed.replace(Instant::now()).is_some();
-                log_watch(known, &error);
-            }
-            // Changes elsewhere run audits too while the watch fails: only a longer silence of it is a sign of health.
-            _ if failed.is_some_and(|since| since.elapsed() > WATCH_SILENCE) => {
-                failed = None;
-                tracing::info!(watch = "ipamaudits", "healed");
-            }
-            _ => {}
+            Err(controller::Error::QueueError(error)) => watch.fail(error),
+            _ => watch.answer(),
         }
     }
     Ok(())
 }
 
-fn log_watch(known: bool, error: &watcher::Error) {
-    if !known {
-        tracing::warn!(watch = "ipamaudits", "cannot watch IpamAudits, trying again: {error}");
+/// How the watch of audits is, which kube runs.
+struct AuditWatch {
+    health: Health,
+    pace: Pace,
+    failed: Option<Instant>,
+}
+
+impl AuditWatch {
+    fn fail(&mut self, error: watcher::Error) {
+        let error = match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => error,
+            watcher::Error::WatchError(status) => kube::Error::Api(status),
+            watcher::Error::NoResourceVersion => return,
+        };
+        // A position that is too old is what a watch meets now and then; kube lists again.
+        if matches!(&error, kube::Error::Api(status) if status.code == 410) {
+            return;
+        }
+        self.failed = Some(Instant::now());
+        let fault = CallError::from(error).fault("watch", &resource_name::<IpamAudit>());
+        self.pace.failed(fault.category);
+        let _ = self.health.fail(fault);
+    }
+
+    /// An audit ran. Changes elsewhere run audits too while the watch fails: only its longer silence is a sign of health.
+    fn answer(&mut self) {
+        if self.failed.is_some_and(|since| since.elapsed() > WATCH_SILENCE) {
+            self.failed = None;
+            let _ = self.health.connect();
+        }
     }
 }
 
@@ -217,11 +250,14 @@ impl Auditor {
         if let Some(pause) = self.not_due(&audit, &scope, &settings) {
             return Ok(Action::requeue(pause));
         }
+        if let Some(problem) = self.crds.problem().filter(|problem| problem.is_missing()) {
+            return self.stall(&audit, "CrdMissing", problem.message().to_owned()).await;
+        }
         if self.gives_a_chance(&audit) {
             return Ok(Action::requeue(CHANCE));
         }
         if let Some(why) = self.state.read(Parts::unseen_reports) {
-            return self.cannot_see_reports(&audit, why).await;
+            return self.stall(&audit, "ReportsUnseen", why).await;
         }
         Box::pin(self.audit(audit, settings, &scope)).await
     }
@@ -252,8 +288,11 @@ impl Auditor {
         };
         self.metrics.keep(&audit.name_any(), &outcome);
         self.metrics.count_audit("Finished");
-        let faulty = outcome.sources.iter().filter(|state| state.fault.is_some()).count();
-        report(&audit, &outcome, (needed, &published), started.elapsed());
+        let faulty = outcome.sources.iter().filter(|state| ages(state)).count();
+        let first = self.remember(&meta, |remembered| remembered.last.is_none());
+        if first || needed > 0 {
+            report(&audit, &outcome, (needed, &published), started.elapsed());
+        }
         self.remember(&meta, |remembered| {
             if remembered.failure.take().is_some() {
                 tracing::info!(audit = remembered.name, "healed");
@@ -362,7 +401,7 @@ impl Auditor {
         let refusal = Some((meta.generation, what.clone()));
         if self.remember(meta, |remembered| remembered.refused != refusal) {
             let status = render_stalled(before, meta.generation, Timestamp::now(), ("InvalidSpec", &what));
-            self.write_status(name, before, &status).await?;
+            self.write_status(meta, before, &status).await?;
             tracing::warn!(audit = name, "the spec is not valid: {what}");
             self.remember(meta, |remembered| remembered.refused = refusal);
         }
@@ -374,29 +413,34 @@ impl Auditor {
         self.polls.drop_wish(&name);
         let before = audit.status.as_ref();
         let status = render_suspended(before, audit.metadata.generation, Timestamp::now());
-        self.write_status(&name, before, &status).await?;
+        self.write_status(&audit.metadata, before, &status).await?;
         self.remember(&audit.metadata, |remembered| remembered.last = None);
         Ok(Action::await_change())
     }
 
-    async fn cannot_see_reports(&self, audit: &IpamAudit, why: String) -> Result<Action, Error> {
+    /// Says on the object why it cannot be audited, and tries again later.
+    async fn stall(&self, audit: &IpamAudit, reason: &'static str, why: String) -> Result<Action, Error> {
         let before = audit.status.as_ref();
-        let status = render_stalled(before, audit.metadata.generation, Timestamp::now(), ("ReportsUnseen", &why));
-        self.write_status(&audit.name_any(), before, &status).await?;
-        Err(Error::ReportsUnseen { why })
+        let status = render_stalled(before, audit.metadata.generation, Timestamp::now(), (reason, &why));
+        self.write_status(&audit.metadata, before, &status).await?;
+        Err(Error::Stalled { reason, why })
     }
 
     async fn write_status(
         &self,
-        name: &str,
+        meta: &ObjectMeta,
         before: Option<&IpamAuditStatus>,
         status: &IpamAuditStatus,
     ) -> Result<(), Error> {
         if before.is_some_and(|before| before.same_ignoring_times(status)) {
             return Ok(());
         }
+        let name = meta.name.as_deref().unwrap_or_default();
         match self.publisher.audit_status(name, status).await {
-            Ok(_) => Ok(()),
+            Ok(written) => {
+                self.remember(meta, |remembered| remembered.written = Some(written));
+                Ok(())
+            }
             Err(WriteError::NotLeader) => Err(Error::NotLeader),
             Err(WriteError::Failed(source)) => {
                 Err(Error::Publish { object: name.to_owned(), failed: 1, total: 1, source })
@@ -445,7 +489,13 @@ impl Auditor {
     }
 }
 
-/// One line for each audit.
+/// Whether a source is as it should not stay: its age has to be told truly while it fails.
+fn ages(state: &SourceState) -> bool {
+    let not_installed = state.source.is_optional() && state.is_missing();
+    state.fault.as_ref().is_some_and(|fault| !(not_installed && fault.category == FaultCategory::NotFound))
+}
+
+/// One line for each audit that found something to write, and for the first.
 fn report(audit: &IpamAudit, outcome: &AuditOutcome, (needed, published): (usize, &Publication), took: Duration) {
     tracing::info!(
         audit = audit.name_any(),
@@ -453,7 +503,7 @@ fn report(audit: &IpamAudit, outcome: &AuditOutcome, (needed, published): (usize
         subnets = outcome.subnets.len(),
         critical = outcome.totals.critical,
         warning = outcome.totals.warning,
-        faulty_sources = outcome.sources.iter().filter(|state| state.fault.is_some()).count(),
+        faulty_sources = outcome.sources.iter().filter(|state| ages(state)).count(),
         needed,
         written = published.written,
         deleted = published.deleted,

@@ -48,7 +48,7 @@ pub async fn run<O: OpenInventory>(
     let state = Arc::new(State::new(settings.fault_grace));
     let (polls, metrics) = (Arc::new(Polls::new()), Arc::new(Metrics::new()));
     let pace = Pace::new(&settings);
-    let leadership = lead(&mut tasks, &clients, &settings, &stop);
+    let leadership = lead(&mut tasks, &clients, &pace, &settings, &stop);
     let (check, crds) = CrdCheck::new(clients.cluster.clone(), pace.clone(), &settings);
 
     let live = LiveState {
@@ -94,11 +94,17 @@ pub async fn run<O: OpenInventory>(
     tasks.wait(settings.shutdown_grace).await
 }
 
-fn lead(tasks: &mut Tasks, clients: &Clients, settings: &Settings, stop: &CancellationToken) -> Leadership {
+fn lead(
+    tasks: &mut Tasks,
+    clients: &Clients,
+    pace: &Pace,
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Leadership {
     if !settings.leader_elect {
         return Leadership::always();
     }
-    let (elector, leadership) = Elector::new(clients.lease.clone(), settings);
+    let (elector, leadership) = Elector::new(clients.lease.clone(), pace.clone(), settings);
     tasks.spawn_graceful("lead", elector.run(stop.clone()));
     leadership
 }

@@ -61,7 +61,7 @@ impl Default for Settings {
             debounce: Duration::from_millis(300),
             debounce_limit: Duration::from_secs(1),
             first_list_wait: Duration::from_secs(30),
-            stale_check: Duration::from_secs(30),
+            stale_check: Duration::from_secs(15),
             fault_grace: Duration::from_secs(10),
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),

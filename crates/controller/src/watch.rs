@@ -5,10 +5,16 @@
 //! lost connection costs no relist; a position that the server has forgotten does. kube's own `watcher` is not used
 //! because it neither falls back nor tells when a quiet watch is well again.
 
-use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt};
-use ipam_audit_core::source::SourceFault;
+use ipam_audit_core::source::{FaultCategory, SourceFault};
+use jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{ListParams, WatchEvent, WatchParams},
@@ -19,7 +25,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     backoff::{Backoff, jittered},
-    call::{CallError, READ_LIMIT, within},
+    call::{AWAY, CallError, READ_LIMIT, within},
     settings::Settings,
 };
 
@@ -31,6 +37,8 @@ const STREAMED_LIST_IDLE: Duration = Duration::from_mins(1);
 const PAGE: u32 = 500;
 /// A watch that the server closes at once must not become a busy loop.
 const SHORTEST_SESSION: Duration = Duration::from_secs(1);
+/// How long nobody has to be answered before it is worth a line.
+const OUTAGE: Duration = Duration::from_secs(2);
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// What becomes of a watch's events and of its health.
@@ -57,24 +65,58 @@ pub(crate) struct Watch<K> {
     pub(crate) pace: Pace,
 }
 
-/// The pauses between attempts, shared so that all watches come back as soon as one of them does.
-#[derive(Clone)]
+/// The pauses between attempts, shared so that all watches come back as soon as one of them does; and whether the API
+/// server answers at all, so that it is said once and not by everybody who asks.
+#[derive(Debug, Clone)]
 pub(crate) struct Pace {
     min: Duration,
     max: Duration,
     healed: Arc<Notify>,
+    outage: Arc<Mutex<Option<Outage>>>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    at: Timestamp,
+    told: bool,
 }
 
 impl Pace {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { min: settings.retry_min, max: settings.retry_max, healed: Arc::new(Notify::new()) }
+        Self {
+            min: settings.retry_min,
+            max: settings.retry_max,
+            healed: Arc::new(Notify::new()),
+            outage: Arc::default(),
+        }
     }
-}
 
-impl Pace {
     /// Something is back: whoever pauses tries again now.
     pub(crate) fn wake(&self) {
         self.healed.notify_waiters();
+    }
+
+    /// An attempt failed.
+    pub(crate) fn failed(&self, category: FaultCategory) {
+        if category != FaultCategory::Unreachable {
+            return;
+        }
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let outage = outage.get_or_insert_with(|| Outage { since: Instant::now(), at: Timestamp::now(), told: false });
+        if !outage.told && outage.since.elapsed() >= OUTAGE {
+            outage.told = true;
+            let since = outage.at.strftime("%H:%M:%S").to_string();
+            tracing::warn!(since, "{AWAY}; reports stay as they are, trying again");
+        }
+    }
+
+    /// The API server answered.
+    pub(crate) fn answered(&self) {
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(outage) = outage.filter(|outage| outage.told) {
+            tracing::info!(seconds = outage.since.elapsed().as_secs(), "the API server answers again");
+        }
     }
 }
 
@@ -117,6 +159,7 @@ where
             }
             Err(Interruption::Failed(fault)) => {
                 session.failing = true;
+                watch.pace.failed(fault.category);
                 sink.failed(fault);
                 let healed = watch.pace.healed.notified();
                 drop(tokio::time::timeout(backoff.pause(), healed).await);
@@ -255,6 +298,7 @@ where
 
     fn connected(&mut self) {
         self.sink.connected();
+        self.watch.pace.answered();
         if std::mem::take(&mut self.failing) {
             self.watch.pace.wake();
         }
@@ -263,17 +307,13 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use ipam_audit_api::views::PodView;
-    use ipam_audit_core::source::FaultCategory;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{Answer, Asked, client, lines, ok, refused};
+    use crate::tests::{Answer, Asked, client, lines, ok, refused};
 
     /// Writes down what it is told, one word each.
     #[derive(Clone, Default)]

@@ -30,7 +30,8 @@ use super::*;
 use crate::{
     lease::Leadership,
     settings::Settings,
-    testing::{Answer, Asked, Log, client, ok, refused},
+    tests::{Answer, Asked, Log, client, ok, refused},
+    watch::Pace,
 };
 
 /// Nodes with two full interfaces for one pod each, in a subnet that is large or full.
@@ -370,7 +371,8 @@ async fn an_event_that_cannot_be_sent_is_no_failure() {
 #[tokio::test(start_paused = true)]
 async fn who_does_not_lead_sends_nothing() {
     let (silent, _) = client(|_| Answer::Never);
-    let (elector, leadership) = crate::lease::Elector::new(silent, &Settings::default());
+    let (elector, leadership) =
+        crate::lease::Elector::new(silent, Pace::new(&Settings::default()), &Settings::default());
     let mut rig = Rig::new(leadership);
     tokio::spawn(elector.run(CancellationToken::new()));
     let error = rig.publish(&snapshot(1, 3000)).await.unwrap_err();

@@ -84,7 +84,8 @@ impl Health {
     pub(crate) fn connect(&mut self) -> Changed {
         self.connected = true;
         let trouble = self.fault.take();
-        if trouble.as_ref().is_some_and(|trouble| trouble.told.is_some()) {
+        let told = trouble.as_ref().and_then(|trouble| trouble.told.as_ref());
+        if told.is_some_and(|told| told.category != FaultCategory::Unreachable) {
             tracing::info!(watch = self.what, "healed");
         }
         Changed::when(trouble.is_some_and(|trouble| self.shows(&trouble)))
@@ -104,14 +105,7 @@ impl Health {
         let changed = self.shows(&trouble) && trouble.told.as_ref() != Some(&trouble.fault);
         if changed {
             let before = trouble.told.replace(trouble.fault.clone());
-            if before.is_none_or(|before| before.category != trouble.fault.category) {
-                tracing::warn!(
-                    watch = self.what,
-                    category = trouble.fault.category.name(),
-                    "{}",
-                    trouble.fault.message
-                );
-            }
+            log(self.what, before.as_ref(), &trouble.fault);
         }
         self.fault = Some(trouble);
         Changed::when(changed)
@@ -167,8 +161,16 @@ impl Health {
 
     fn shows(&self, trouble: &Trouble) -> bool {
         // A right that is missing does not come by itself, but an API server that starts denies for a moment too.
-        let grace = if may_pass(trouble.fault.category) { self.grace } else { self.grace / 4 };
+        let grace = if may_pass(trouble.fault.category) { self.grace } else { self.grace / 2 };
         trouble.since.elapsed() >= grace
+    }
+}
+
+/// One line when a fault begins or changes its kind. That nobody answers is not the matter of one watch.
+fn log(what: &'static str, before: Option<&SourceFault>, fault: &SourceFault) {
+    let known = before.is_some_and(|before| before.category == fault.category);
+    if !known && fault.category != FaultCategory::Unreachable {
+        tracing::warn!(watch = what, category = fault.category.name(), "{}", fault.message);
     }
 }
 
@@ -206,7 +208,7 @@ mod tests {
     async fn a_missing_right_is_news_soon_and_rows_keep_their_age() {
         let mut health = listed();
         assert_eq!(health.fail(fault(FaultCategory::Denied)), Changed::No, "an API server that starts denies as well");
-        tokio::time::advance(GRACE / 4).await;
+        tokio::time::advance(GRACE / 2).await;
         assert_eq!(health.fail(fault(FaultCategory::Denied)), Changed::Yes);
         let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
         let reading = health.reading(later, || 3);
@@ -225,7 +227,7 @@ mod tests {
         assert_eq!(reading.fault.map(|fault| fault.category), Some(FaultCategory::Pending));
         assert!(health.is_pending());
         let _ = health.fail(fault(FaultCategory::Denied));
-        tokio::time::advance(GRACE / 4).await;
+        tokio::time::advance(GRACE / 2).await;
         assert!(!health.is_pending(), "waiting does not bring a right");
     }
 }

@@ -121,16 +121,15 @@ impl Parts {
         Some(format!("{} cannot be seen: {why}", unseen.what()))
     }
 
-    /// The watches whose first list is still awaited.
-    pub(crate) fn pending(&self) -> Vec<&'static str> {
-        let mut pending: Vec<&'static str> =
-            self.healths().filter(|health| health.is_pending()).map(Health::what).collect();
-        let unfollowed = self.cni.targets().iter().any(|target| !self.cni.pods.contains_key(&target.place));
+    /// What the first audit waits for.
+    pub(crate) fn pending(&self) -> Vec<String> {
+        let lists = self.healths().filter(|health| health.is_pending());
+        let mut pending: Vec<String> = lists.map(|health| format!("the first list of {}", health.what())).collect();
         if self.cni_nodes_installed.is_none() {
-            pending.push("discovery of cninodes");
+            pending.push("whether cninodes are served".to_owned());
         }
-        if unfollowed {
-            pending.push("aws-node pods");
+        if self.cni.targets().iter().any(|target| !self.cni.pods.contains_key(&target.place)) {
+            pending.push("the first list of aws-node pods".to_owned());
         }
         pending
     }
