@@ -9,7 +9,7 @@ use crate::args::LogFormat;
 
 /// The Kubernetes client logs every attempt that fails, in its own words. Ours say it once; `info,kube_client=debug` shows
 /// the attempts too.
-const QUIET: &str = "kube_client=off,kube_runtime=warn";
+const QUIET: &str = "kube_client=off,kube_runtime=off";
 
 /// Logs to standard error, in the chosen form; in colour to a terminal only.
 pub(crate) fn init(filter: &str, format: LogFormat) -> Result<()> {

@@ -98,7 +98,11 @@ impl Health {
         self.counts.interruptions += 1;
         let known = self.fault.take();
         let mut trouble = Trouble {
-            since: known.as_ref().map_or_else(Instant::now, |trouble| trouble.since),
+            // After an outage a right may seem to be missing for a moment: that is another fault, and a new one.
+            since: known
+                .as_ref()
+                .filter(|trouble| may_pass(trouble.fault.category) == may_pass(fault.category))
+                .map_or_else(Instant::now, |trouble| trouble.since),
             told: known.and_then(|trouble| trouble.told),
             fault,
         };
@@ -215,6 +219,17 @@ mod tests {
         assert_eq!(reading.value(), Some(&3));
         assert!(reading.as_of().is_some_and(|as_of| as_of < later), "stale rows must not look fresh");
         assert_eq!(reading.fault.map(|fault| fault.category), Some(FaultCategory::Denied));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denial_right_after_an_outage_is_not_news_yet() {
+        let mut health = listed();
+        let _ = health.fail(fault(FaultCategory::Unreachable));
+        tokio::time::advance(GRACE * 2).await;
+        assert_eq!(health.fail(fault(FaultCategory::Denied)), Changed::No);
+        assert_eq!(health.fault(), None);
+        tokio::time::advance(GRACE).await;
+        assert_eq!(health.fail(fault(FaultCategory::Denied)), Changed::Yes);
     }
 
     #[tokio::test(start_paused = true)]
