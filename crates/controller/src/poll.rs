@@ -77,11 +77,11 @@ pub(crate) struct Ec2Scope {
 }
 
 /// The latest view of one scope.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct View {
-    pub(crate) inventory: Inventory,
+#[derive(Debug, Default)]
+struct View {
+    inventory: Inventory,
     /// Whether EC2 was asked at least once.
-    pub(crate) asked: bool,
+    asked: bool,
 }
 
 type Wishes = BTreeMap<String, (Ec2Scope, Duration)>;
@@ -120,8 +120,13 @@ impl Polls {
     }
 
     /// What is known of a scope.
-    pub(crate) fn view(&self, scope: &Ec2Scope) -> View {
-        lock(&self.views).get(scope).cloned().unwrap_or_default()
+    pub(crate) fn inventory(&self, scope: &Ec2Scope) -> Inventory {
+        lock(&self.views).get(scope).map(|view| view.inventory.clone()).unwrap_or_default()
+    }
+
+    /// Whether EC2 was asked for a scope at least once.
+    pub(crate) fn was_asked(&self, scope: &Ec2Scope) -> bool {
+        lock(&self.views).get(scope).is_some_and(|view| view.asked)
     }
 
     /// Calls sent so far, by action, over all scopes.

@@ -3,13 +3,11 @@
 //! Every change in the cluster or in EC2 asks for an audit, and so does every write to an `IpamAudit`, our own status
 //! among them; an audit that would see what the one before saw ends before it begins.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod control;
+mod memory;
 
-use futures::{Stream, StreamExt, stream};
+use std::{sync::Arc, time::Duration};
+
 use ipam_audit_api::{
     convert::{Context as Rendering, SameIgnoringTimes, render_stalled, render_suspended},
     settings::AuditSettings,
@@ -22,49 +20,32 @@ use ipam_audit_core::{
     source::{FaultCategory, SourceState},
 };
 use jiff::Timestamp;
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::{DeserializeGuard, ObjectMeta},
-    runtime::{
-        Controller,
-        controller::{self, Action},
-        reflector::Store,
-        watcher,
-    },
-};
+use kube::{ResourceExt, core::ObjectMeta, runtime::controller::Action};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use self::{
+    control::Audit,
+    memory::{LastRun, Remembered},
+};
+pub(crate) use self::{control::run, memory::Memory};
 use crate::{
-    backoff::Backoff,
-    call::CallError,
-    collect::resource_name,
     crds::{CrdProblem, CrdState},
-    error::{Error, Retry},
+    error::Error,
     lease::Leadership,
     metrics::{Metrics, Stage},
     poll::{Ec2Scope, Polls},
     publish::{Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
-    state::{Health, Lens, Parts, Place, State, settled, version},
+    state::{Lens, Parts, Place, State, version},
     watch::Pace,
 };
 
-type Audit = DeserializeGuard<IpamAudit>;
-
-/// Audits run side by side up to this number.
-const CONCURRENCY: u16 = 4;
 /// Nothing changed for this long: look again all the same.
 const IDLE: Duration = Duration::from_mins(10);
 
 /// How long, and how often, an audit waits for interrupted watches.
 const CHANCE: Duration = Duration::from_secs(1);
 const CHANCES: u32 = 5;
-/// kube holds back every trigger while the watch of audits pauses, so it must not pause for long.
-const WATCH_PAUSE: Duration = Duration::from_secs(5);
-/// How long that watch is silent before it counts as well again.
-const WATCH_SILENCE: Duration = Duration::from_secs(10);
-
 /// What every audit needs.
 pub(crate) struct Auditor {
     pub(crate) state: Arc<State>,
@@ -76,159 +57,6 @@ pub(crate) struct Auditor {
     pub(crate) pace: Pace,
     pub(crate) settings: Settings,
     pub(crate) memory: Memory,
-}
-
-/// What is remembered of each audit between its runs, by uid; losing it costs one evaluation.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    audits: Mutex<HashMap<String, Remembered>>,
-}
-
-#[derive(Debug)]
-struct Remembered {
-    name: String,
-    /// When this process first wanted to run it.
-    wanted: Instant,
-    last: Option<LastRun>,
-    /// The status that this process wrote last: the store may not have its echo yet.
-    written: Option<IpamAudit>,
-    /// The spec that was refused last, and why.
-    refused: Option<(Option<i64>, String)>,
-    /// What the last run failed with, so that it is logged once.
-    failure: Option<String>,
-    /// How often it waited for interrupted watches to come back.
-    chances: u32,
-    backoff: Backoff,
-}
-
-#[derive(Debug, Clone)]
-struct LastRun {
-    spec: Option<i64>,
-    generation: u64,
-    at: Instant,
-    /// Whether a source was faulty: ages have to be told truly.
-    faulty: bool,
-}
-
-impl Memory {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
-        self.audits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs audits until the shutdown.
-pub(crate) async fn run(client: Client, auditor: Arc<Auditor>, stop: CancellationToken) -> Result<(), Error> {
-    if stop.run_until_cancelled(auditor.crds.installed()).await.is_none() {
-        return Ok(());
-    }
-    let config = controller::Config::default().concurrency(CONCURRENCY);
-    let controller = Controller::new(Api::<Audit>::all(client), watcher::Config::default())
-        .with_config(config)
-        .trigger_backoff(Backoff::new(auditor.settings.retry_min, auditor.settings.retry_max.min(WATCH_PAUSE)))
-        .reconcile_all_on(ticks(&auditor))
-        .graceful_shutdown_on(stop.cancelled_owned());
-    let store = controller.store();
-    let watched = auditor.clone();
-    let results = controller.run(move |audit, auditor| reconcile(audit, auditor, store.clone()), error_policy, auditor);
-    let mut results = std::pin::pin!(results);
-    let mut watch = AuditWatch {
-        health: Health::new("ipamaudits", watched.settings.fault_grace),
-        pace: watched.pace.clone(),
-        failed: None,
-    };
-    while let Some(result) = results.next().await {
-        match result {
-            Err(controller::Error::QueueError(error)) => watch.fail(error),
-            _ => watch.answer(),
-        }
-    }
-    Ok(())
-}
-
-/// How the watch of audits is, which kube runs.
-struct AuditWatch {
-    health: Health,
-    pace: Pace,
-    failed: Option<Instant>,
-}
-
-impl AuditWatch {
-    fn fail(&mut self, error: watcher::Error) {
-        let error = match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => error,
-            watcher::Error::WatchError(status) => kube::Error::Api(status),
-            watcher::Error::NoResourceVersion => return,
-        };
-        // A position that is too old is what a watch meets now and then; kube lists again.
-        if matches!(&error, kube::Error::Api(status) if status.code == 410) {
-            return;
-        }
-        self.failed = Some(Instant::now());
-        let fault = CallError::from(error).fault("watch", &resource_name::<IpamAudit>());
-        self.pace.failed(fault.category);
-        let _ = self.health.fail(fault);
-    }
-
-    /// An audit ran. Changes elsewhere run audits too while the watch fails: only its longer silence is a sign of health.
-    fn answer(&mut self) {
-        if self.failed.is_some_and(|since| since.elapsed() > WATCH_SILENCE) {
-            self.failed = None;
-            let _ = self.health.connect();
-        }
-    }
-}
-
-/// One tick for each time that something changed and it then was quiet for a moment.
-fn ticks(auditor: &Auditor) -> impl Stream<Item = ()> + Send + use<> {
-    let (quiet, limit) = (auditor.settings.debounce, auditor.settings.debounce_limit);
-    stream::unfold(auditor.state.changes(), move |mut changes| async move {
-        settled(&mut changes, quiet, limit).await.then_some(((), changes))
-    })
-}
-
-async fn reconcile(audit: Arc<Audit>, auditor: Arc<Auditor>, store: Store<Audit>) -> Result<Action, Error> {
-    if !auditor.leadership.is_held() {
-        // Gaining leadership is a tick.
-        return Ok(Action::await_change());
-    }
-    auditor.forget_others(&store);
-    let result = Box::pin(auditor.reconcile(&audit)).await;
-    match &result {
-        Ok(_) => auditor.remember(audit.meta(), |remembered| remembered.backoff.reset()),
-        Err(error) => auditor.metrics.count_audit(error.category()),
-    }
-    result
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
-fn error_policy(audit: Arc<Audit>, error: &Error, auditor: Arc<Auditor>) -> Action {
-    match error.retry() {
-        Retry::AwaitChange => Action::await_change(),
-        Retry::Backoff => {
-            let chain = chain(error);
-            let (pause, known) = auditor.remember(audit.meta(), |remembered| {
-                remembered.last = None;
-                let known = remembered.failure.replace(chain.clone()) == Some(chain.clone());
-                (remembered.backoff.pause(), known)
-            });
-            if !known {
-                tracing::warn!(
-                    audit = audit.name_any(),
-                    category = error.category(),
-                    "audit failed, trying again: {chain}"
-                );
-            }
-            Action::requeue(pause)
-        }
-    }
-}
-
-fn chain(error: &Error) -> String {
-    use std::error::Error as _;
-    let cause = error.source().map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 impl Auditor {
@@ -311,7 +139,7 @@ impl Auditor {
             trunk_annotation: settings.cni.trunk_annotation.clone(),
             nodes: settings.nodes.clone(),
         };
-        self.state.snapshot(&lens, self.polls.view(scope).inventory, Timestamp::now())
+        self.state.snapshot(&lens, self.polls.inventory(scope), Timestamp::now())
     }
 
     /// Off the runtime's threads: an evaluation is a tenth of a second of pure work.
@@ -365,7 +193,7 @@ impl Auditor {
         let (last, waited) =
             self.remember(&audit.metadata, |remembered| (remembered.last.clone(), remembered.wanted.elapsed()));
         let Some(last) = last else {
-            let pending = !self.polls.view(scope).asked || self.state.read(|parts| !parts.pending().is_empty());
+            let pending = !self.polls.was_asked(scope) || self.state.read(|parts| !parts.pending().is_empty());
             let rest = self.settings.first_list_wait.saturating_sub(waited);
             return (pending && !rest.is_zero()).then_some(rest);
         };
@@ -464,28 +292,8 @@ impl Auditor {
         Err(Error::CrdOutdated { message })
     }
 
-    /// Forgets what belongs to audits that are gone.
-    fn forget_others(&self, store: &Store<Audit>) {
-        let names: BTreeSet<String> = store.state().iter().map(|audit| audit.name_any()).collect();
-        self.polls.retain(&names);
-        self.metrics.retain(|audit| names.contains(audit));
-        self.memory.lock().retain(|_, remembered| names.contains(&remembered.name));
-    }
-
     fn remember<T>(&self, meta: &ObjectMeta, change: impl FnOnce(&mut Remembered) -> T) -> T {
-        let mut audits = self.memory.lock();
-        let uid = meta.uid.clone().unwrap_or_default();
-        let remembered = audits.entry(uid).or_insert_with(|| Remembered {
-            name: meta.name.clone().unwrap_or_default(),
-            wanted: Instant::now(),
-            last: None,
-            written: None,
-            refused: None,
-            failure: None,
-            chances: 0,
-            backoff: Backoff::new(self.settings.retry_min, self.settings.retry_max),
-        });
-        change(remembered)
+        self.memory.of(meta, &self.settings, change)
     }
 }
 
