@@ -46,6 +46,7 @@ const IDLE: Duration = Duration::from_mins(10);
 /// How long, and how often, an audit waits for interrupted watches.
 const CHANCE: Duration = Duration::from_secs(1);
 const CHANCES: u32 = 5;
+
 /// What every audit needs.
 pub(crate) struct Auditor {
     pub(crate) state: Arc<State>,
@@ -74,12 +75,12 @@ impl Auditor {
         if settings.suspend {
             return self.suspend(&audit).await;
         }
+        if let Some(problem) = self.crds.problem().filter(|problem| problem.is_missing()) {
+            return self.stall(&audit, "CrdMissing", problem.message().to_owned()).await;
+        }
         let scope = self.wants(&audit, &settings);
         if let Some(pause) = self.not_due(&audit, &scope, &settings) {
             return Ok(Action::requeue(pause));
-        }
-        if let Some(problem) = self.crds.problem().filter(|problem| problem.is_missing()) {
-            return self.stall(&audit, "CrdMissing", problem.message().to_owned()).await;
         }
         if self.gives_a_chance(&audit) {
             return Ok(Action::requeue(CHANCE));
