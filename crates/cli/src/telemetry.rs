@@ -7,9 +7,9 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::args::LogFormat;
 
-/// The Kubernetes client logs every attempt that fails, in its own words. Ours say it once; `info,kube_client=debug` shows
-/// the attempts too.
-const QUIET: &str = "kube_client=off,kube_runtime=off";
+/// The Kubernetes client and the AWS SDK log every attempt that fails, in their own words. Ours say it once;
+/// `info,kube_client=debug` shows the attempts too.
+const QUIET: &str = "kube_client=off,kube_runtime=off,aws_config=off,aws_runtime=off";
 
 /// Logs to standard error, in the chosen form; in colour to a terminal only.
 pub(crate) fn init(filter: &str, format: LogFormat) -> Result<()> {

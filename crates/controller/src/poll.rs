@@ -37,7 +37,7 @@ const READING_LIMIT: Duration = Duration::from_mins(15);
 pub struct Ec2Place {
     /// The region that the audit's spec names.
     pub region: Option<String>,
-    /// The region that most nodes say they are in: to use when neither the spec nor the environment names one.
+    /// The region that most nodes say they are in, if the spec names none: to use when the environment names none, too.
     pub region_of_nodes: Option<String>,
 }
 
@@ -131,19 +131,7 @@ impl Polls {
 
     /// Calls sent so far, by action, over all scopes.
     pub(crate) fn calls(&self) -> BTreeMap<&'static str, CallStats> {
-        let mut sums: BTreeMap<&'static str, CallStats> = BTreeMap::new();
-        for stats in lock(&self.calls).values().flatten() {
-            let sum = sums.entry(stats.action).or_insert(CallStats {
-                action: stats.action,
-                requests: 0,
-                throttles: 0,
-                failures: 0,
-            });
-            sum.requests += stats.requests;
-            sum.throttles += stats.throttles;
-            sum.failures += stats.failures;
-        }
-        sums
+        sums(lock(&self.calls).values().flatten().copied())
     }
 
     /// Every source of EC2, as old as its oldest view over all scopes.
@@ -209,22 +197,22 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
     let interval = poller.settings.ec2_interval.unwrap_or(interval);
     let mut backoff = Backoff::new(poller.settings.ec2_retry.min(interval), interval);
     let mut failures = 0_u32;
+    let mut reader = Reader { open: &poller.open, current: None, closed: Vec::new() };
     poller.first_nodes().await;
-    let place = Ec2Place {
-        region: scope.region.clone(),
-        region_of_nodes: poller.state.read(|parts| region_of(parts.nodes.rows.rows().map(NodeRow::node))),
-    };
-    let reader = poller.open.open(&place).await;
     loop {
         poller.leadership.held().await;
-        let wish = poller.wish(&scope);
-        let answer = tokio::time::timeout(READING_LIMIT, reader.read(&wish)).await;
-        let now = answer.unwrap_or_default();
-        let passing =
-            now.states().iter().filter_map(|state| state.fault.as_ref()).any(|fault| may_pass(fault.category));
+        let now = reader.read(poller.place(&scope), poller.wish(&scope)).await;
+        let fails = |kind: fn(FaultCategory) -> bool| {
+            now.states().iter().filter_map(|state| state.fault.as_ref()).any(|fault| kind(fault.category))
+        };
+        let passing = fails(may_pass);
+        let refused = fails(|category| category == FaultCategory::Credentials);
         failures = if passing { failures + 1 } else { 0 };
         poller.merge(&scope, now, failures > 1);
         lock(&poller.polls.calls).insert(scope.clone(), reader.calls());
+        if refused {
+            reader.close();
+        }
         let pause = if passing {
             backoff.pause()
         } else {
@@ -233,6 +221,62 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
         };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// The reader of one scope, opened when it is needed.
+///
+/// One that lacks credentials is closed again: where they come from is looked up when it opens, and a profile or a token
+/// that appears later would never be seen. Its calls stay counted.
+struct Reader<'a, O: OpenInventory> {
+    open: &'a O,
+    current: Option<(Ec2Place, O::Inventory)>,
+    closed: Vec<CallStats>,
+}
+
+impl<O: OpenInventory> Reader<'_, O> {
+    async fn read(&mut self, place: Ec2Place, wish: InventoryScope) -> Inventory {
+        if self.current.as_ref().is_some_and(|(opened, _)| *opened != place) {
+            self.close();
+        }
+        if self.current.is_none() {
+            let opened = self.open.open(&place).await;
+            self.current = Some((place, opened));
+        }
+        let Some((_, inventory)) = &self.current else { return Inventory::default() };
+        let answer = tokio::time::timeout(READING_LIMIT, inventory.read(&wish)).await;
+        answer.unwrap_or_else(|_| unanswered())
+    }
+
+    fn close(&mut self) {
+        self.closed = self.calls();
+        self.current = None;
+    }
+
+    fn calls(&self) -> Vec<CallStats> {
+        let current = self.current.iter().flat_map(|(_, inventory)| inventory.calls());
+        sums(self.closed.iter().copied().chain(current)).into_values().collect()
+    }
+}
+
+/// Nothing of EC2, because it took too long.
+fn unanswered() -> Inventory {
+    fn late<T>() -> Reading<T> {
+        let message = format!("EC2 was not read within {} minutes", READING_LIMIT.as_secs() / 60);
+        Reading::missing(FaultCategory::Unreachable, message)
+    }
+    Inventory { vpcs: late(), subnets: late(), interfaces: late(), instance_types: late(), reservations: late() }
+}
+
+/// Counters added up by action.
+fn sums(stats: impl Iterator<Item = CallStats>) -> BTreeMap<&'static str, CallStats> {
+    let mut sums: BTreeMap<&'static str, CallStats> = BTreeMap::new();
+    for CallStats { action, requests, throttles, failures } in stats {
+        let sum = sums.entry(action).or_insert(CallStats { action, requests: 0, throttles: 0, failures: 0 });
+        sum.requests += requests;
+        sum.throttles += throttles;
+        sum.failures += failures;
+    }
+    sums
 }
 
 impl<O> Poller<O> {
@@ -247,6 +291,12 @@ impl<O> Poller<O> {
             }
         };
         drop(tokio::time::timeout(self.settings.first_list_wait, listed).await);
+    }
+
+    fn place(&self, scope: &Ec2Scope) -> Ec2Place {
+        let of_nodes = || self.state.read(|parts| region_of(parts.nodes.rows.rows().map(NodeRow::node)));
+        let region_of_nodes = if scope.region.is_none() { of_nodes() } else { None };
+        Ec2Place { region: scope.region.clone(), region_of_nodes }
     }
 
     fn wish(&self, scope: &Ec2Scope) -> InventoryScope {
@@ -281,10 +331,7 @@ impl<O> Poller<O> {
             instance_types: merge.part(before.instance_types, now.instance_types),
             reservations: merge.part(before.reservations, now.reservations),
         };
-        for (state, fault) in view.inventory.states().into_iter().zip(faults) {
-            let (was, is) = (fault.map(|fault| fault.category), state.fault.as_ref().map(|fault| fault.category));
-            log(state.source, was, is, state.fault.as_ref().map(|fault| fault.message.as_str()));
-        }
+        log(&faults, &view.inventory.states());
         drop(views);
         if merge.news {
             self.state.touch();
@@ -292,16 +339,26 @@ impl<O> Poller<O> {
     }
 }
 
-/// One line when a fault begins or changes its kind, one when it heals.
-fn log(source: Source, was: Option<FaultCategory>, is: Option<FaultCategory>, message: Option<&str>) {
-    let first_reading = was == Some(FaultCategory::Pending);
-    match is {
-        Some(category) if was != is => {
-            let message = message.unwrap_or_default();
-            tracing::warn!(source = source.name(), category = category.name(), "EC2: {message}");
+/// One line when a fault begins or changes its kind, one when it heals; sources with the same fault share it.
+fn log(before: &[Option<SourceFault>], now: &[SourceState]) {
+    let mut begun: BTreeMap<(FaultCategory, &str), Vec<&str>> = BTreeMap::new();
+    let mut healed = Vec::new();
+    for (was, state) in before.iter().zip(now) {
+        let was = was.as_ref().map(|fault| fault.category);
+        match &state.fault {
+            Some(fault) if was != Some(fault.category) => {
+                begun.entry((fault.category, &fault.message)).or_default().push(state.source.name());
+            }
+            // Until the first reading there was nothing that could have been well.
+            None if was.is_some_and(|was| was != FaultCategory::Pending) => healed.push(state.source.name()),
+            _ => {}
         }
-        None if was.is_some() && !first_reading => tracing::info!(source = source.name(), "EC2: healed"),
-        _ => {}
+    }
+    for ((category, message), sources) in begun {
+        tracing::warn!(sources = sources.join(","), category = category.name(), "EC2: {message}");
+    }
+    if !healed.is_empty() {
+        tracing::info!(sources = healed.join(","), "EC2: healed");
     }
 }
 
@@ -349,6 +406,53 @@ mod tests {
 
     fn good(value: u8, second: i64) -> Reading<u8> {
         Reading::fresh(value, Timestamp::from_second(second).unwrap())
+    }
+
+    /// Finds credentials from the second opening on.
+    struct Late(Mutex<u64>);
+
+    struct Account(bool);
+
+    impl OpenInventory for Late {
+        type Inventory = Account;
+
+        async fn open(&self, _: &Ec2Place) -> Account {
+            let mut opened = lock(&self.0);
+            *opened += 1;
+            Account(*opened > 1)
+        }
+    }
+
+    impl ReadInventory for Account {
+        async fn read(&self, _: &InventoryScope) -> Inventory {
+            let now = Timestamp::UNIX_EPOCH;
+            let subnets = if self.0 {
+                Reading::fresh(Vec::new(), now)
+            } else {
+                Reading::missing(FaultCategory::Credentials, "no credentials")
+            };
+            Inventory { subnets, ..unanswered() }
+        }
+    }
+
+    impl CountCalls for Account {
+        fn calls(&self) -> Vec<CallStats> {
+            vec![CallStats { action: "DescribeSubnets", requests: 1, throttles: 0, failures: u64::from(!self.0) }]
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_without_credentials_is_opened_again_and_its_calls_stay_counted() {
+        let late = Late(Mutex::new(0));
+        let mut reader = Reader { open: &late, current: None, closed: Vec::new() };
+        let first = reader.read(Ec2Place::default(), InventoryScope::default()).await;
+        assert_eq!(first.subnets.value(), None);
+        reader.close();
+        let second = reader.read(Ec2Place::default(), InventoryScope::default()).await;
+        assert_eq!(second.subnets.value(), Some(&Vec::new()));
+        assert_eq!(reader.calls(), [CallStats { action: "DescribeSubnets", requests: 2, throttles: 0, failures: 1 }]);
+        reader.read(Ec2Place::default(), InventoryScope::default()).await;
+        assert_eq!(*lock(&late.0), 2, "what works is kept");
     }
 
     #[test]
