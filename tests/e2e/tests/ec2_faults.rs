@@ -96,7 +96,7 @@ async fn a_denied_action_is_named_and_everything_else_is_audited() -> Result<()>
 }
 
 #[tokio::test]
-async fn the_last_good_reports_stay_and_are_marked_while_ec2_is_away() -> Result<()> {
+async fn a_long_outage_leaves_the_last_good_reports_and_marks_them() -> Result<()> {
     let mut cluster = installed().await?;
     cluster.audit("{interval: 10s, thresholds: {staleAfter: 1m}}").await?;
     cluster.start_operator(Start::default())?;
@@ -133,7 +133,9 @@ async fn the_last_good_reports_stay_and_are_marked_while_ec2_is_away() -> Result
     let (stale, others): (Vec<Object>, Vec<Object>) =
         cluster.events().await?.into_iter().partition(|event| event.text("/reason") == "SourceStale");
     let of_type = |kind: &str| stale.iter().filter(|event| event.text("/type") == kind).count();
-    assert_eq!((of_type("Warning"), of_type("Normal")), (5, 5), "each source of EC2 went once and came back once");
+    // Those that are read once an hour may not have been missed.
+    assert!((2..=5).contains(&of_type("Warning")), "{stale:?}");
+    assert_eq!(of_type("Warning"), of_type("Normal"), "each source of EC2 went once and came back once");
     assert_eq!(others, events, "no other finding opened or closed");
     Ok(())
 }

