@@ -1,7 +1,5 @@
 //! Parts of the cluster are missing, renamed, of an older version, forbidden or away: that is said, and it heals.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};

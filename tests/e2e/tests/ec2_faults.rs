@@ -1,7 +1,5 @@
 //! EC2 goes wrong in every way it has: that is said with what to do, nothing known is lost, and it heals by itself.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -130,11 +128,11 @@ async fn a_long_outage_leaves_the_last_good_reports_and_marks_them() -> Result<(
     assert_eq!(node.conditions(), before.0.conditions());
     assert_eq!(subnet.conditions(), before.1.conditions());
     cluster.until_ec2_was_read(2).await?;
-    let (stale, others): (Vec<Object>, Vec<Object>) =
+    let (told, others): (Vec<Object>, Vec<Object>) =
         cluster.events().await?.into_iter().partition(|event| event.text("/reason") == "SourceStale");
-    let of_type = |kind: &str| stale.iter().filter(|event| event.text("/type") == kind).count();
+    let of_type = |kind: &str| told.iter().filter(|event| event.text("/type") == kind).count();
     // Those that are read once an hour may not have been missed.
-    assert!((2..=5).contains(&of_type("Warning")), "{stale:?}");
+    assert!((2..=5).contains(&of_type("Warning")), "{told:?}");
     assert_eq!(of_type("Warning"), of_type("Normal"), "each source of EC2 went once and came back once");
     assert_eq!(others, events, "no other finding opened or closed");
     Ok(())

@@ -98,9 +98,9 @@ fn rights_of(event: &AuditEvent) -> Vec<Right> {
 
 fn writes_what_is_ours(event: &AuditEvent) -> bool {
     match (event.group.as_str(), event.resource.as_str(), event.subresource.as_str()) {
-        ("ipam-audit.dev", "nodeipamreports" | "subnetipamreports", "" | "status") => true,
-        ("ipam-audit.dev", "ipamaudits", subresource) => subresource == "status",
-        ("events.k8s.io", "events", "") => true,
+        ("ipam-audit.dev", "nodeipamreports" | "subnetipamreports", "" | "status")
+        | ("ipam-audit.dev", "ipamaudits", "status")
+        | ("events.k8s.io", "events", "") => true,
         ("coordination.k8s.io", "leases", "") => event.namespace == NAMESPACE,
         _ => false,
     }
