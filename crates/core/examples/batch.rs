@@ -7,9 +7,5 @@ use std::{
 
 fn main() -> io::Result<ExitCode> {
     let summary = ipam_audit_core::batch::run(BufReader::new(io::stdin()), BufWriter::new(io::stdout()))?;
-    Ok(if summary.errors == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(2)
-    })
+    Ok(if summary.errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
