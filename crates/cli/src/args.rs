@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Print the CRDs, for `kubectl apply --server-side -f -`.
     Crd,
-    /// Print the namespace, ServiceAccount and least roles that the controller needs.
+    /// Print the namespace, `ServiceAccount` and least roles that the controller needs.
     Rbac,
     /// Print the IAM policy that the controller needs: read-only.
     IamPolicy,
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn durations_need_a_unit() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
         for text in ["", "5", "-5s", "0s", "soon"] {
             assert!(duration(text).is_err(), "{text}");
         }
