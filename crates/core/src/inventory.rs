@@ -128,17 +128,27 @@ impl Interface {
         u32::try_from(self.prefixes.len()).unwrap_or(u32::MAX).saturating_mul(crate::net::ADDRESSES_PER_PREFIX)
     }
 
-    /// Whether an address of a pod lies on it.
-    pub fn carries(&self, address: Ipv4Addr) -> bool {
-        self.secondary.binary_search(&address).is_ok()
-            || self.prefixes.binary_search(&Prefix28::containing(address)).is_ok()
-            || self.primary == Some(address)
+    /// Where a pod's address lies on it, if it does.
+    pub fn seat(&self, address: Ipv4Addr) -> Option<Seat> {
+        if self.secondary.binary_search(&address).is_ok() {
+            return Some(Seat::Secondary);
+        }
+        self.prefixes.binary_search(&Prefix28::containing(address)).ok().map(Seat::Prefix)
     }
 
     /// The value of one of its tags.
     pub fn tag(&self, key: &str) -> Option<&str> {
         tag(&self.tags, key)
     }
+}
+
+/// Where a pod's address lies on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// It is one of the secondary addresses.
+    Secondary,
+    /// It is in the prefix of this index.
+    Prefix(usize),
 }
 
 /// `InterfaceType`. The SDK's enum lags behind the service, so unknown kinds keep their name.
@@ -308,7 +318,7 @@ mod tests {
             tags: Box::default(),
         };
         assert_eq!((interface.addresses(), interface.pod_addresses()), (19, 18));
-        assert!(interface.carries([10, 0, 0, 9].into()) && interface.carries([10, 0, 0, 47].into()));
-        assert!(!interface.carries([10, 0, 0, 48].into()) && !interface.carries([10, 0, 0, 6].into()));
+        assert!(interface.seat([10, 0, 0, 9].into()).is_some() && interface.seat([10, 0, 0, 47].into()).is_some());
+        assert!(interface.seat([10, 0, 0, 48].into()).is_none() && interface.seat([10, 0, 0, 6].into()).is_none());
     }
 }

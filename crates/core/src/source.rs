@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One of the places the audit reads from. A closed set: it labels metrics and names what is missing.
@@ -208,6 +208,14 @@ impl SourceState {
     /// Whether there is nothing to go by at all.
     pub fn is_missing(&self) -> bool {
         self.as_of.is_none()
+    }
+
+    /// Whether the last good view is too old to prove anything.
+    ///
+    /// Watches have no age of their own while they run: a source without a fault is as good as its last event.
+    pub fn is_stale(&self, now: Timestamp, limit: SignedDuration) -> bool {
+        let ages = self.fault.is_some() || self.source.iam_action().is_some();
+        ages && self.as_of.is_some_and(|at| now.duration_since(at) > limit)
     }
 }
 

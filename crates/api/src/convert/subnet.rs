@@ -31,7 +31,7 @@ pub fn render_subnet(
         zone: subnet.zone.to_string(),
         cidr: subnet.cidr.clone(),
         nodes: subnet.nodes.into(),
-        addresses: addresses(ctx, subnet, &before.addresses),
+        addresses: addresses(subnet, &before.addresses),
         free_prefixes: subnet.free_prefixes.map(Into::into),
         new_node_takes: subnet.new_node_takes.map(Into::into),
         runway: subnet.runway.map(ToOwned::to_owned),
@@ -60,18 +60,12 @@ pub fn keep_subnet(ctx: &Context<'_>, previous: &SubnetIpamReportStatus) -> Subn
 }
 
 /// Where the addresses went. Without the pods nobody can tell used from idle, so the ledger stays as it was.
-fn addresses(ctx: &Context<'_>, subnet: &SubnetOutcome, before: &SubnetAddresses) -> SubnetAddresses {
-    let counted = SubnetAddresses {
-        usable: subnet.usable.map(Into::into),
-        free: Some(subnet.free.into()),
-        ..SubnetAddresses::default()
-    };
-    if ctx.lost(&[Source::Pods]).is_some() {
-        let SubnetAddresses { usable, free, .. } = counted;
-        return SubnetAddresses { usable, free, ..before.clone() };
-    }
-    let Some(ledger) = &subnet.ledger else { return counted };
+fn addresses(subnet: &SubnetOutcome, before: &SubnetAddresses) -> SubnetAddresses {
+    let (usable, free) = (subnet.usable.map(Into::into), Some(subnet.free.into()));
+    let Some(ledger) = &subnet.ledger else { return SubnetAddresses { usable, free, ..before.clone() } };
     SubnetAddresses {
+        usable,
+        free,
         pods: Some(ledger.pods.into()),
         idle: Some(ledger.idle.into()),
         own: Some(ledger.own.into()),
@@ -79,7 +73,6 @@ fn addresses(ctx: &Context<'_>, subnet: &SubnetOutcome, before: &SubnetAddresses
         leaked: Some(ledger.leaked.into()),
         other: Some(ledger.other.into()),
         unaccounted: Some(ledger.unaccounted),
-        ..counted
     }
 }
 

@@ -38,17 +38,15 @@ pub(super) enum Trust {
 impl Trust {
     fn of(state: &SourceState, now: Timestamp, limit: SignedDuration) -> Self {
         let category = state.fault.as_ref().map(|fault| fault.category);
-        let Some(as_of) = state.as_of else {
+        if state.is_missing() {
             return match category {
                 None | Some(FaultCategory::Pending) => Self::Pending,
                 Some(FaultCategory::NotFound) if state.source.is_optional() => Self::NotInstalled,
                 Some(_) => Self::Missing,
             };
-        };
-        // A watch has no age of its own while it runs: without a fault it is as good as its last event.
-        let ages = category.is_some() || state.source.iam_action().is_some();
+        }
         match category {
-            _ if ages && now.duration_since(as_of) > limit => Self::Stale,
+            _ if state.is_stale(now, limit) => Self::Stale,
             Some(_) => Self::Failing,
             None => Self::Fresh,
         }

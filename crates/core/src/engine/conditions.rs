@@ -26,12 +26,7 @@ impl Trust {
     pub(super) fn of(facts: &Facts<'_>, policy: &AuditPolicy) -> Self {
         let now = facts.snapshot.taken_at;
         let limit = jiff::SignedDuration::from_secs(i64::from(policy.thresholds.stale_seconds));
-        let unusable = |as_of: Option<jiff::Timestamp>| as_of.is_none_or(|at| now.duration_since(at) > limit);
-        // Watches have no age of their own while they run: a source without a fault is as good as its last event.
-        let bad = facts.sources.iter().filter(|state| {
-            state.is_missing()
-                || (unusable(state.as_of) && (state.fault.is_some() || state.source.iam_action().is_some()))
-        });
+        let bad = facts.sources.iter().filter(|state| state.is_missing() || state.is_stale(now, limit));
         Self { gate: policy.gate, unusable: bad.map(|state| state.source).collect() }
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ids::{EniId, InstanceId, InstanceType, SubnetId},
-    inventory::{Interface, InterfaceKind, Inventory},
+    inventory::{Interface, InterfaceKind, Inventory, Seat},
     limits::Limits,
     snapshot::{AwsNode, AwsNodeEnv, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
 };
@@ -298,13 +298,12 @@ fn pool<'a>(facts: &NodeFacts<'a>, pods: &[&Pod]) -> Option<Pool<'a>> {
 /// Books a pod's address on the interface that carries it; false if none does.
 fn place(serving: &mut [PoolInterface<'_>], address: std::net::Ipv4Addr) -> bool {
     for on in serving {
-        if on.interface.secondary.binary_search(&address).is_ok() {
-            on.on_addresses += 1;
-            return true;
-        }
-        let prefix = crate::net::Prefix28::containing(address);
-        let slot = on.interface.prefixes.binary_search(&prefix).ok();
-        if let Some(pods) = slot.and_then(|slot| on.on_prefixes.get_mut(slot)) {
+        let Some(seat) = on.interface.seat(address) else { continue };
+        let pods = match seat {
+            Seat::Secondary => Some(&mut on.on_addresses),
+            Seat::Prefix(index) => on.on_prefixes.get_mut(index),
+        };
+        if let Some(pods) = pods {
             *pods += 1;
             return true;
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Ledgers, blocks::Blocks, model::Kind, node, node::NodeFacts, owner, owner::Owner};
 use crate::{
     ids::SubnetId,
-    inventory::{Interface, Subnet},
+    inventory::{CidrReservation, Interface, Subnet},
     net,
     outcome::SubnetLedger,
     policy::Thresholds,
@@ -75,23 +75,8 @@ pub(super) fn all<'a>(
     let in_use = in_use(nodes);
     let pods_known = snapshot.pods.value().is_some();
     let mut ledgers = ledgers(snapshot, nodes, interfaces);
-    let mut occupied: BTreeMap<&SubnetId, (u32, Option<Blocks>)> = BTreeMap::new();
-    for subnet in subnets.iter().filter(|subnet| in_use.contains_key(&subnet.id)) {
-        occupied.insert(&subnet.id, (0, subnet.cidr.map(Blocks::of)));
-    }
-    for interface in interfaces {
-        if let Some((count, blocks)) = occupied.get_mut(&interface.subnet) {
-            *count += 1;
-            if let Some(blocks) = blocks {
-                blocks.occupy(interface);
-            }
-        }
-    }
-    for reservation in snapshot.ec2.reservations.value().into_iter().flatten() {
-        if let Some((_, Some(blocks))) = occupied.get_mut(&reservation.subnet) {
-            blocks.reserve(reservation);
-        }
-    }
+    let used = subnets.iter().filter(|subnet| in_use.contains_key(&subnet.id));
+    let mut occupied = occupied(used, interfaces, snapshot.ec2.reservations.value().map_or(&[], Vec::as_slice));
     let mut facts: Vec<SubnetFacts<'a>> = subnets
         .iter()
         .filter_map(|subnet| {
@@ -114,6 +99,29 @@ pub(super) fn all<'a>(
         .collect();
     facts.sort_by(|a, b| a.subnet.id.cmp(&b.subnet.id));
     facts
+}
+
+/// Interfaces and blocks of each subnet in use.
+fn occupied<'a>(
+    subnets: impl Iterator<Item = &'a Subnet>,
+    interfaces: &[Interface],
+    reservations: &[CidrReservation],
+) -> BTreeMap<&'a SubnetId, (u32, Option<Blocks>)> {
+    let mut occupied: BTreeMap<_, _> = subnets.map(|subnet| (&subnet.id, (0, subnet.cidr.map(Blocks::of)))).collect();
+    for interface in interfaces {
+        if let Some((count, blocks)) = occupied.get_mut(&interface.subnet) {
+            *count += 1;
+            if let Some(blocks) = blocks {
+                blocks.occupy(interface);
+            }
+        }
+    }
+    for reservation in reservations {
+        if let Some((_, Some(blocks))) = occupied.get_mut(&reservation.subnet) {
+            blocks.reserve(reservation);
+        }
+    }
+    occupied
 }
 
 /// Subnets with an interface of a node, and the nodes whose primary is there.
