@@ -10,10 +10,11 @@ use ipam_audit_core::{
     engine,
     ids::NodeName,
     inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
+    memory::Memory,
     policy::AuditPolicy,
     snapshot::{
-        AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, EnvValue, Node, Platform, Pod, PodPhase,
-        TrunkHints,
+        AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
+        NodeState, Platform, Pod, PodPhase, TrunkHints,
     },
     source::Reading,
 };
@@ -29,7 +30,7 @@ fn main() {
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let start = Instant::now();
-        let outcome = engine::evaluate(&snapshot, &policy);
+        let outcome = engine::evaluate(&snapshot, &policy, &Memory::default());
         best = best.min(start.elapsed().as_secs_f64() * 1e3);
         assert_eq!(outcome.nodes.len(), NODES as usize);
     }
@@ -57,7 +58,7 @@ fn snapshot() -> ClusterSnapshot {
             pods.push(Arc::new(self::pod(&name, at, pod, address)));
         }
         nodes.push(Arc::new(node(&name, at)));
-        aws_pods.push(AwsNodePod { node: name, env: Arc::clone(&env), ready: true });
+        aws_pods.push(AwsNodePod::running(name, Arc::clone(&env)));
     }
     let subnets = (0..SUBNETS).map(subnet).collect();
     ClusterSnapshot {
@@ -65,10 +66,16 @@ fn snapshot() -> ClusterSnapshot {
         nodes: Reading::fresh(nodes, now),
         pods: Reading::fresh(pods, now),
         aws_node: Reading::fresh(
-            AwsNode { daemon_set: "kube-system/aws-node".into(), template: env, pods: aws_pods },
+            AwsNode {
+                daemon_set: "kube-system/aws-node".into(),
+                template: env,
+                pods: aws_pods,
+                manifest: AwsNodeManifest::default(),
+            },
             now,
         ),
         cni_nodes: Reading::default(),
+        objects: ClusterObjects::default(),
         ec2: Inventory {
             subnets: Reading::fresh(subnets, now),
             interfaces: Reading::fresh(interfaces, now),
@@ -87,6 +94,8 @@ fn subnet(at: u32) -> Subnet {
         available: 20,
         state: "available".into(),
         owner: None,
+        ipv6: false,
+        outpost: false,
         tags: Box::default(),
     }
 }
@@ -110,6 +119,8 @@ fn interface(node: u32, card: u32, base: u32) -> Interface {
             delete_on_termination: Some(true),
             attached_at: None,
         }),
+        groups: Box::default(),
+        owner: None,
         tags: Box::default(),
     }
 }
@@ -128,6 +139,9 @@ fn node(name: &NodeName, at: u32) -> Node {
         platform: Platform::LinuxEc2,
         created_at: None,
         trunk_hints: TrunkHints::default(),
+        labels: Box::default(),
+        annotations: Box::default(),
+        state: NodeState::default(),
     }
 }
 
@@ -144,6 +158,9 @@ fn pod(node: &NodeName, at: u32, number: u32, address: Ipv4Addr) -> Pod {
         terminating: false,
         branch: BranchUse::No,
         created_at: None,
+        scheduled_at: None,
+        finished_at: None,
         refused_at: None,
+        traits: None,
     }
 }

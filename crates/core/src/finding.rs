@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{NodeName, SubnetId},
+    ids::{EniId, NodeName, SubnetId, VpcId},
     source::Source,
 };
 
@@ -38,16 +38,32 @@ impl fmt::Display for Severity {
 }
 
 /// What a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Subject {
     /// The cluster as a whole.
     Cluster,
     /// A source of data.
     Source(Source),
+    /// The VPC.
+    Vpc(VpcId),
     /// A subnet.
     Subnet(SubnetId),
     /// A node.
     Node(NodeName),
+    /// A network interface.
+    Interface(EniId),
+    /// A pod, as `namespace/name`.
+    Pod(Arc<str>),
+    /// The VPC CNI's DaemonSet, as `namespace/name`.
+    DaemonSet(Arc<str>),
+    /// An ENIConfig.
+    EniConfig(Arc<str>),
+    /// A SecurityGroupPolicy, as `namespace/name`.
+    SecurityGroupPolicy(Arc<str>),
+    /// A CNINode.
+    CniNode(NodeName),
+    /// Any other Kubernetes object: its kind, and its name or `namespace/name`.
+    Object(&'static str, Arc<str>),
 }
 
 impl Subject {
@@ -56,8 +72,16 @@ impl Subject {
         match self {
             Self::Cluster => "Cluster",
             Self::Source(_) => "Source",
+            Self::Vpc(_) => "Vpc",
             Self::Subnet(_) => "Subnet",
             Self::Node(_) => "Node",
+            Self::Interface(_) => "NetworkInterface",
+            Self::Pod(_) => "Pod",
+            Self::DaemonSet(_) => "DaemonSet",
+            Self::EniConfig(_) => "ENIConfig",
+            Self::SecurityGroupPolicy(_) => "SecurityGroupPolicy",
+            Self::CniNode(_) => "CNINode",
+            Self::Object(kind, _) => kind,
         }
     }
 
@@ -66,14 +90,32 @@ impl Subject {
         match self {
             Self::Cluster => "cluster",
             Self::Source(source) => source.name(),
+            Self::Vpc(id) => id.as_str(),
             Self::Subnet(id) => id.as_str(),
-            Self::Node(name) => name.as_str(),
+            Self::Interface(id) => id.as_str(),
+            Self::Node(name) | Self::CniNode(name) => name.as_str(),
+            Self::Pod(name)
+            | Self::DaemonSet(name)
+            | Self::EniConfig(name)
+            | Self::SecurityGroupPolicy(name)
+            | Self::Object(_, name) => name,
         }
     }
 }
 
+/// Whose report a finding is in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Home {
+    /// The audit's own.
+    Audit,
+    /// A subnet's.
+    Subnet(SubnetId),
+    /// A node's.
+    Node(NodeName),
+}
+
 /// One violation of one rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The rule's code, stable and never reused: `IPAM101`.
     pub code: &'static str,
@@ -83,6 +125,8 @@ pub struct Finding {
     pub severity: Severity,
     /// What it is about.
     pub subject: Subject,
+    /// Whose report it is in.
+    pub home: Home,
     /// Findings of one code and group are one problem: the node group for nodes, the subject itself else.
     pub group: Arc<str>,
     /// One sentence, the subject's state first, with the number that proves it.
@@ -96,18 +140,23 @@ pub struct Finding {
 impl Finding {
     /// The identity of a finding over time: code and subject, never the text, so that numbers may move.
     pub fn fingerprint(&self) -> String {
-        // FNV-1a: stable over releases and machines, which `std`'s hasher does not promise.
-        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-        const PRIME: u64 = 0x0100_0000_01b3;
-        let parts = [self.code, self.subject.kind(), self.subject.name()];
-        let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-        let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-        format!("{hash:016x}")
+        fingerprint(self.code, &self.subject)
     }
 }
 
+/// The fingerprint of a finding of this rule about this subject.
+pub fn fingerprint(code: &str, subject: &Subject) -> String {
+    // FNV-1a: stable over releases and machines, which `std`'s hasher does not promise.
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let parts = [code, subject.kind(), subject.name()];
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
+    let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
+}
+
 /// A named number or word that proves a finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// What it is, in `camelCase`.
     pub name: &'static str,
@@ -126,6 +175,7 @@ mod tests {
             severity: Severity::Critical,
             group: subject.name().into(),
             subject,
+            home: Home::Audit,
             message: message.into(),
             remediation: String::new(),
             evidence: Vec::new(),

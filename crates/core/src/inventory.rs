@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{EniId, InstanceId, InstanceType, SubnetId, VpcId, Zone},
     net::Prefix28,
-    source::{Reading, Source, SourceState},
+    source::{FaultCategory, Reading, Source, SourceState},
 };
 
 /// Tags of a resource, sorted by key.
@@ -24,7 +24,7 @@ pub fn tag<'a>(tags: &'a Tags, key: &str) -> Option<&'a str> {
 }
 
 /// Everything read from EC2, each part with its own age and fault.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// `DescribeVpcs`.
     pub vpcs: Reading<Vec<Vpc>>,
@@ -36,17 +36,45 @@ pub struct Inventory {
     pub instance_types: Reading<Vec<InstanceTypeFacts>>,
     /// `GetSubnetCidrReservations` of the subnets in use, sorted.
     pub reservations: Reading<Vec<CidrReservation>>,
+    /// `DescribeInstances`, sorted by id.
+    pub instances: Reading<Vec<Instance>>,
+    /// `DescribeSecurityGroups`, sorted by id.
+    pub security_groups: Reading<Vec<SecurityGroup>>,
+    /// `DescribeRouteTables`, sorted by id.
+    pub route_tables: Reading<Vec<RouteTable>>,
+}
+
+impl Default for Inventory {
+    /// Nothing read yet; what not every reader collects is not expected.
+    fn default() -> Self {
+        fn not_collected<T>() -> Reading<T> {
+            Reading::missing(FaultCategory::NotCollected, "not collected")
+        }
+        Self {
+            vpcs: Reading::default(),
+            subnets: Reading::default(),
+            interfaces: Reading::default(),
+            instance_types: Reading::default(),
+            reservations: Reading::default(),
+            instances: not_collected(),
+            security_groups: not_collected(),
+            route_tables: not_collected(),
+        }
+    }
 }
 
 impl Inventory {
     /// The state of each of EC2's sources.
-    pub fn states(&self) -> [SourceState; 5] {
+    pub fn states(&self) -> [SourceState; 8] {
         [
             self.vpcs.state(Source::Vpcs),
             self.subnets.state(Source::Subnets),
             self.interfaces.state(Source::NetworkInterfaces),
             self.instance_types.state(Source::InstanceTypes),
             self.reservations.state(Source::CidrReservations),
+            self.instances.state(Source::Instances),
+            self.security_groups.state(Source::SecurityGroups),
+            self.route_tables.state(Source::RouteTables),
         ]
     }
 }
@@ -58,6 +86,10 @@ pub struct Vpc {
     pub id: VpcId,
     /// All associated IPv4 ranges, the primary first.
     pub cidrs: Vec<Ipv4Net>,
+    /// IPv4 ranges in any other state, with EC2's word for it: `associating`, `failing`, `failed`, `disassociating`.
+    pub troubled_cidrs: Vec<(Ipv4Net, Arc<str>)>,
+    /// Whether it has an IPv6 range.
+    pub ipv6: bool,
 }
 
 /// A subnet as EC2 reports it.
@@ -79,8 +111,19 @@ pub struct Subnet {
     pub state: Arc<str>,
     /// The owning account.
     pub owner: Option<Arc<str>>,
+    /// Whether it has an IPv6 range.
+    pub ipv6: bool,
+    /// Whether it is on an Outpost.
+    pub outpost: bool,
     /// Its tags.
     pub tags: Tags,
+}
+
+impl Subnet {
+    /// The value of one of its tags.
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        tag(&self.tags, key)
+    }
 }
 
 /// A network interface as EC2 reports it.
@@ -108,6 +151,10 @@ pub struct Interface {
     pub prefixes: Box<[Prefix28]>,
     /// What it is attached to.
     pub attachment: Option<Attachment>,
+    /// Its security groups.
+    pub groups: Box<[Arc<str>]>,
+    /// The account that owns it.
+    pub owner: Option<Arc<str>>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -276,6 +323,56 @@ pub enum ReservationKind {
     Other(Arc<str>),
 }
 
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// `running`, `stopped`, `terminated`, …
+    pub state: Arc<str>,
+    /// When it reached that state, where EC2 tells.
+    pub state_since: Option<Timestamp>,
+    /// Its type.
+    pub instance_type: Option<InstanceType>,
+    /// When it was launched.
+    pub launched_at: Option<Timestamp>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl Instance {
+    /// Whether it is gone for good, or going.
+    pub fn is_gone(&self) -> bool {
+        matches!(&*self.state, "terminated" | "shutting-down")
+    }
+}
+
+/// A security group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityGroup {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// A route table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Whether it is the VPC's main table: subnets without an association use it.
+    pub main: bool,
+    /// Subnets associated with it.
+    pub subnets: Box<[SubnetId]>,
+    /// Its active routes: the IPv4 destination and the id of the target (`igw-…`, `nat-…`, `tgw-…`, `local`, …).
+    pub routes: Vec<(Ipv4Net, Arc<str>)>,
+}
+
 /// What to read from EC2.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InventoryScope {
@@ -315,6 +412,8 @@ mod tests {
             secondary: [[10, 0, 0, 5].into(), [10, 0, 0, 9].into()].into(),
             prefixes: ["10.0.0.32/28".parse().unwrap()].into(),
             attachment: None,
+            groups: Box::default(),
+            owner: None,
             tags: Box::default(),
         };
         assert_eq!((interface.addresses(), interface.pod_addresses()), (19, 18));

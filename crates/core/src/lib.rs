@@ -13,6 +13,7 @@ pub mod ids;
 pub mod inventory;
 pub mod ipamd;
 pub mod limits;
+pub mod memory;
 pub mod net;
 pub mod outcome;
 pub mod policy;

@@ -2,7 +2,7 @@
 //!
 //! A number that is not known is `None` here and `?` on a screen; it is never zero.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     finding::{Finding, Severity},
     ids::{InstanceType, NodeName, SubnetId, Zone},
+    memory::Memory,
     source::{Source, SourceState},
 };
 
@@ -28,8 +29,16 @@ pub struct AuditOutcome {
     pub rules: Vec<RuleResult>,
     /// Findings put together by cause, the worst first.
     pub problems: Vec<Problem>,
-    /// Findings about no node and no subnet.
+    /// Findings that are in no node's and no subnet's report.
     pub findings: Vec<Finding>,
+    /// Findings that the policy accepts: they count nowhere.
+    pub suppressed: Vec<Suppressed>,
+    /// What a second look has yet to prove.
+    pub suspects: Vec<Suspicion>,
+    /// Nodes in scope whose addresses the VPC CNI does not manage, by why.
+    pub left_alone: BTreeMap<&'static str, u32>,
+    /// For the next evaluation.
+    pub memory: Memory,
     /// Conditions of the audit that come from the engine; `Ready` is the controller's.
     pub conditions: Vec<Condition>,
     /// Every node in scope, sorted by name.
@@ -69,6 +78,26 @@ pub struct Totals {
     pub info: u32,
 }
 
+/// A finding that the policy accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suppressed {
+    /// The finding.
+    pub finding: Finding,
+    /// Why it is accepted.
+    pub reason: String,
+    /// Until when; none for good.
+    pub until: Option<Timestamp>,
+}
+
+/// What would be a finding if a later look showed it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suspicion {
+    /// Since when it is suspected.
+    pub since: Timestamp,
+    /// What it would be.
+    pub finding: Finding,
+}
+
 /// What one rule answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleResult {
@@ -88,10 +117,12 @@ pub enum RuleAnswer {
         /// How many findings.
         findings: u32,
     },
-    /// Could not look: these sources are missing.
+    /// Could not look at all, or not at everything.
     Inconclusive {
-        /// The sources.
+        /// The sources that it lacks.
         missing: Vec<Source>,
+        /// What a second look has yet to prove.
+        suspects: u32,
     },
     /// Switched off by the user.
     Disabled,

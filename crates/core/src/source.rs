@@ -19,6 +19,32 @@ pub enum Source {
     AwsNode,
     /// CNINode objects of the VPC resource controller (absent where its CRD is not installed).
     CniNodes,
+    /// ENIConfigs of custom networking (absent where its CRD is not installed).
+    EniConfigs,
+    /// SecurityGroupPolicies (absent where its CRD is not installed).
+    SecurityGroupPolicies,
+    /// Kubernetes service accounts.
+    ServiceAccounts,
+    /// ConfigMaps of `kube-system` that matter for addresses.
+    ConfigMaps,
+    /// Kubernetes events.
+    Events,
+    /// DaemonSets.
+    DaemonSets,
+    /// Deployments.
+    Deployments,
+    /// Services.
+    Services,
+    /// NetworkPolicies.
+    NetworkPolicies,
+    /// MutatingWebhookConfigurations.
+    MutatingWebhooks,
+    /// Karpenter's EC2NodeClasses.
+    NodeClasses,
+    /// Karpenter's NodePools.
+    NodePools,
+    /// Karpenter's NodeClaims.
+    NodeClaims,
     /// `ec2:DescribeVpcs`.
     Vpcs,
     /// `ec2:DescribeSubnets`.
@@ -29,20 +55,42 @@ pub enum Source {
     InstanceTypes,
     /// `ec2:GetSubnetCidrReservations`.
     CidrReservations,
+    /// `ec2:DescribeInstances`.
+    Instances,
+    /// `ec2:DescribeSecurityGroups`.
+    SecurityGroups,
+    /// `ec2:DescribeRouteTables`.
+    RouteTables,
 }
 
 impl Source {
     /// Every source, in the order they are reported.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 25] = [
         Self::Nodes,
         Self::Pods,
         Self::AwsNode,
         Self::CniNodes,
+        Self::EniConfigs,
+        Self::SecurityGroupPolicies,
+        Self::ServiceAccounts,
+        Self::ConfigMaps,
+        Self::Events,
+        Self::DaemonSets,
+        Self::Deployments,
+        Self::Services,
+        Self::NetworkPolicies,
+        Self::MutatingWebhooks,
+        Self::NodeClasses,
+        Self::NodePools,
+        Self::NodeClaims,
         Self::Vpcs,
         Self::Subnets,
         Self::NetworkInterfaces,
         Self::InstanceTypes,
         Self::CidrReservations,
+        Self::Instances,
+        Self::SecurityGroups,
+        Self::RouteTables,
     ];
 
     /// The name in conditions, metrics and logs.
@@ -52,15 +100,31 @@ impl Source {
             Self::Pods => "pods",
             Self::AwsNode => "aws-node",
             Self::CniNodes => "cninodes",
+            Self::EniConfigs => "eniconfigs",
+            Self::SecurityGroupPolicies => "security-group-policies",
+            Self::ServiceAccounts => "service-accounts",
+            Self::ConfigMaps => "config-maps",
+            Self::Events => "events",
+            Self::DaemonSets => "daemon-sets",
+            Self::Deployments => "deployments",
+            Self::Services => "services",
+            Self::NetworkPolicies => "network-policies",
+            Self::MutatingWebhooks => "mutating-webhooks",
+            Self::NodeClasses => "ec2-node-classes",
+            Self::NodePools => "node-pools",
+            Self::NodeClaims => "node-claims",
             Self::Vpcs => "vpcs",
             Self::Subnets => "subnets",
             Self::NetworkInterfaces => "network-interfaces",
             Self::InstanceTypes => "instance-types",
             Self::CidrReservations => "cidr-reservations",
+            Self::Instances => "instances",
+            Self::SecurityGroups => "security-groups",
+            Self::RouteTables => "route-tables",
         }
     }
 
-    /// The IAM action that opens the source, if it is one of EC2.
+    /// The IAM action that opens the source, if it is one of EC2 that the operator reads.
     pub const fn iam_action(self) -> Option<&'static str> {
         match self {
             Self::Vpcs => Some("ec2:DescribeVpcs"),
@@ -68,14 +132,14 @@ impl Source {
             Self::NetworkInterfaces => Some("ec2:DescribeNetworkInterfaces"),
             Self::InstanceTypes => Some("ec2:DescribeInstanceTypes"),
             Self::CidrReservations => Some("ec2:GetSubnetCidrReservations"),
-            Self::Nodes | Self::Pods | Self::AwsNode | Self::CniNodes => None,
+            _ => None,
         }
     }
 
-    /// Whether an audit without it is still complete: the embedded table stands in for instance types, and the
-    /// others are not read by every cluster.
+    /// Whether an audit without it is still complete: the ledger and the capacity of every node stand without it (the
+    /// embedded table stands in for instance types), and the rules that need it say that they cannot tell.
     pub const fn is_optional(self) -> bool {
-        matches!(self, Self::CniNodes | Self::Vpcs | Self::InstanceTypes | Self::CidrReservations)
+        !matches!(self, Self::Nodes | Self::Pods | Self::AwsNode | Self::Subnets | Self::NetworkInterfaces)
     }
 }
 
@@ -113,6 +177,8 @@ pub enum FaultCategory {
     NotFound,
     /// Not read yet.
     Pending,
+    /// Not read at all by whoever made the snapshot.
+    NotCollected,
 }
 
 impl FaultCategory {
@@ -127,6 +193,7 @@ impl FaultCategory {
             Self::Malformed => "Malformed",
             Self::NotFound => "NotFound",
             Self::Pending => "Pending",
+            Self::NotCollected => "NotCollected",
         }
     }
 }
@@ -208,6 +275,11 @@ impl SourceState {
     /// Whether there is nothing to go by at all.
     pub fn is_missing(&self) -> bool {
         self.as_of.is_none()
+    }
+
+    /// Whether whoever made the snapshot does not read it at all.
+    pub fn is_not_collected(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| fault.category == FaultCategory::NotCollected)
     }
 
     /// Whether the last good view is too old to prove anything.

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod problems;
+mod run;
 mod summary;
 mod totals;
 
@@ -12,38 +13,34 @@ use std::collections::BTreeMap;
 
 use crate::{
     facts::{Facts, NodeFacts, SubnetFacts},
-    finding::{Finding, Subject},
-    outcome::{AuditOutcome, BranchSlots, CniSeen, NodeAddresses, NodeOutcome, RuleAnswer, RuleResult, SubnetOutcome},
+    finding::{Finding, Home},
+    memory::Memory,
+    outcome::{AuditOutcome, BranchSlots, CniSeen, NodeAddresses, NodeOutcome, SubnetOutcome},
     policy::AuditPolicy,
-    rules::{RULES, Rule, RuleMeta, Violations},
-    snapshot::ClusterSnapshot,
-    source::Source,
+    snapshot::{ClusterSnapshot, Platform},
 };
 
-/// One audit.
-pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy) -> AuditOutcome {
-    let facts = Facts::of(snapshot, &policy.thresholds);
-    let (rules, findings) = run_rules(&facts, policy);
+/// One audit, knowing what earlier ones left in memory. A first one starts with an empty memory; the outcome holds the
+/// memory for the next.
+pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memory) -> AuditOutcome {
+    let facts = Facts::of(snapshot, policy, memory);
+    let run::Answers { rules, findings, suppressed, suspects, memory } = run::all(&facts, policy, memory);
     let problems = problems::of(&findings);
     let totals = totals::of(&facts, &problems);
     let trust = conditions::Trust::of(&facts, policy);
-    let mut by_subject: BTreeMap<Subject, Vec<Finding>> = BTreeMap::new();
+    let mut by_home: BTreeMap<Home, Vec<Finding>> = BTreeMap::new();
     for finding in findings {
-        by_subject.entry(finding.subject.clone()).or_default().push(finding);
+        by_home.entry(finding.home.clone()).or_default().push(finding);
     }
     let nodes: Vec<NodeOutcome> = facts
         .nodes
         .iter()
-        .map(|node| {
-            node_outcome(&facts, &trust, node, of_subject(&mut by_subject, &Subject::Node(node.node.name.clone())))
-        })
+        .map(|node| node_outcome(&facts, &trust, node, of_home(&mut by_home, &Home::Node(node.node.name.clone()))))
         .collect();
     let subnets: Vec<SubnetOutcome> = facts
         .subnets
         .iter()
-        .map(|subnet| {
-            subnet_outcome(&trust, subnet, of_subject(&mut by_subject, &Subject::Subnet(subnet.subnet.id.clone())))
-        })
+        .map(|subnet| subnet_outcome(&trust, subnet, of_home(&mut by_home, &Home::Subnet(subnet.subnet.id.clone()))))
         .collect();
     AuditOutcome {
         taken_at: snapshot.taken_at,
@@ -53,57 +50,28 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy) -> AuditOutcom
         sources: facts.sources.clone(),
         rules,
         problems,
-        findings: by_subject.into_values().flatten().collect(),
+        // What is about a node or a subnet that has no report of its own is not lost.
+        findings: by_home.into_values().flatten().collect(),
+        suppressed,
+        left_alone: left_alone(snapshot),
+        suspects,
+        memory,
         nodes,
         subnets,
     }
 }
 
-/// Runs every rule whose sources are there; findings come out worst first, then by code and subject.
-fn run_rules(facts: &Facts<'_>, policy: &AuditPolicy) -> (Vec<RuleResult>, Vec<Finding>) {
-    let mut results = Vec::with_capacity(RULES.len());
-    let mut findings = Vec::new();
-    for rule in RULES {
-        let (answer, found) = run_rule(*rule, facts, policy);
-        results.push(RuleResult { code: rule.meta().code, answer });
-        findings.extend(found);
+/// Nodes that the VPC CNI does not manage: recognised, counted and left alone.
+fn left_alone(snapshot: &ClusterSnapshot) -> BTreeMap<&'static str, u32> {
+    let mut counts = BTreeMap::new();
+    for node in snapshot.nodes.value().into_iter().flatten().filter(|node| node.platform != Platform::LinuxEc2) {
+        *counts.entry(node.platform.name()).or_default() += 1;
     }
-    findings.sort_by(|a, b| (b.severity, a.code, &a.subject).cmp(&(a.severity, b.code, &b.subject)));
-    (results, findings)
+    counts
 }
 
-fn run_rule(rule: &dyn Rule, facts: &Facts<'_>, policy: &AuditPolicy) -> (RuleAnswer, Vec<Finding>) {
-    let meta = rule.meta();
-    if disables(policy, meta) {
-        return (RuleAnswer::Disabled, Vec::new());
-    }
-    let missing: Vec<Source> = meta.sources.iter().copied().filter(|source| facts.is_missing(*source)).collect();
-    if !missing.is_empty() {
-        return (RuleAnswer::Inconclusive { missing }, Vec::new());
-    }
-    let mut found = Violations::new(meta);
-    rule.evaluate(facts, policy, &mut found);
-    let findings = found.into_findings();
-    let answer = match u32::try_from(findings.len()) {
-        Ok(0) => nothing_found(facts, meta),
-        count => RuleAnswer::Violated { findings: count.unwrap_or(u32::MAX) },
-    };
-    (answer, findings)
-}
-
-/// Whether the user switched a rule off, by its code or its name.
-fn disables(policy: &AuditPolicy, meta: &RuleMeta) -> bool {
-    [meta.code, meta.name].iter().any(|name| policy.disabled_rules.contains(*name))
-}
-
-/// Nothing found in data that can no longer be read is no answer.
-fn nothing_found(facts: &Facts<'_>, meta: &RuleMeta) -> RuleAnswer {
-    let missing: Vec<Source> = meta.sources.iter().copied().filter(|source| facts.is_failing(*source)).collect();
-    if missing.is_empty() { RuleAnswer::Passed } else { RuleAnswer::Inconclusive { missing } }
-}
-
-fn of_subject(by_subject: &mut BTreeMap<Subject, Vec<Finding>>, subject: &Subject) -> Vec<Finding> {
-    by_subject.remove(subject).unwrap_or_default()
+fn of_home(by_home: &mut BTreeMap<Home, Vec<Finding>>, home: &Home) -> Vec<Finding> {
+    by_home.remove(home).unwrap_or_default()
 }
 
 fn node_outcome(

@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn of(findings: &[Finding]) -> Vec<Problem> {
     let mut problems: BTreeMap<(&str, &str), Problem> = BTreeMap::new();
     for finding in findings {
-        let Finding { code, name, severity, group, message, remediation, subject, evidence: _ } = finding;
+        let Finding { code, name, severity, group, message, remediation, subject, home: _, evidence: _ } = finding;
         problems.entry((code, group)).and_modify(|problem| problem.count += 1).or_insert_with(|| Problem {
             code,
             name,
@@ -20,7 +20,7 @@ pub(super) fn of(findings: &[Finding]) -> Vec<Problem> {
             count: 1,
             message: match subject {
                 Subject::Node(name) => format!("{name}: {message}"),
-                Subject::Cluster | Subject::Source(_) | Subject::Subnet(_) => message.clone(),
+                _ => message.clone(),
             },
             remediation: remediation.clone(),
         });

@@ -2,6 +2,7 @@
 
 use super::evaluate;
 use crate::{
+    memory::Memory,
     outcome::{AuditOutcome, Condition, ConditionStatus, ConditionType, RuleAnswer},
     policy::AuditPolicy,
     snapshot::ClusterSnapshot,
@@ -13,7 +14,7 @@ const DEFAULTS: &[(&str, &str)] = &[("WARM_ENI_TARGET", "1"), ("ENABLE_IPv4", "t
 const TIGHT: &[(&str, &str)] = &[("WARM_IP_TARGET", "3"), ("MINIMUM_IP_TARGET", "10"), ("ENABLE_IPv4", "true")];
 
 fn audit(snapshot: &ClusterSnapshot) -> AuditOutcome {
-    evaluate(snapshot, &AuditPolicy::default())
+    evaluate(snapshot, &AuditPolicy::default(), &Memory::default())
 }
 
 fn condition(conditions: &[Condition], kind: ConditionType) -> &Condition {
@@ -152,7 +153,7 @@ fn without_ec2_nothing_passes_and_nothing_is_zero() {
     snapshot.ec2.interfaces = Reading::missing(FaultCategory::Denied, denied);
     let outcome = audit(&snapshot);
     let full = outcome.rules.iter().find(|rule| rule.code == "IPAM101").unwrap();
-    assert_eq!(full.answer, RuleAnswer::Inconclusive { missing: vec![Source::NetworkInterfaces] });
+    assert_eq!(full.answer, RuleAnswer::Inconclusive { missing: vec![Source::NetworkInterfaces], suspects: 0 });
     assert_eq!((outcome.totals.free_addresses, outcome.totals.idle_addresses), (None, None));
     assert_eq!(outcome.nodes[0].addresses, None);
     let complete = condition(&outcome.conditions, ConditionType::DataComplete);
@@ -204,7 +205,7 @@ fn nothing_found_in_data_that_cannot_be_read_is_no_answer() {
     let outcome = audit(&snapshot);
     assert_eq!(outcome.totals.waiting_pods, None, "no pod is seen to wait, and none could be");
     let waiting = outcome.rules.iter().find(|rule| rule.code == "IPAM201").unwrap();
-    assert_eq!(waiting.answer, RuleAnswer::Inconclusive { missing: vec![Source::Pods] });
+    assert_eq!(waiting.answer, RuleAnswer::Inconclusive { missing: vec![Source::Pods], suspects: 0 });
 }
 
 #[test]

@@ -14,11 +14,14 @@ mod subnet;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{
     ids::{NodeName, SubnetId},
     inventory::Interface,
+    memory::Memory,
     outcome::SubnetLedger,
-    policy::Thresholds,
+    policy::AuditPolicy,
     snapshot::ClusterSnapshot,
     source::{Source, SourceState},
 };
@@ -34,7 +37,11 @@ pub use subnet::SubnetFacts;
 pub struct Facts<'a> {
     /// What they follow from.
     pub snapshot: &'a ClusterSnapshot,
-    /// What is known of each source.
+    /// What the user decided.
+    pub policy: &'a AuditPolicy,
+    /// What earlier looks left.
+    pub memory: &'a Memory,
+    /// What is known of each source that is collected.
     pub sources: Vec<SourceState>,
     /// Nodes whose addresses the VPC CNI manages, sorted by name.
     pub nodes: Vec<NodeFacts<'a>>,
@@ -46,11 +53,11 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Derives them.
-    pub fn of(snapshot: &'a ClusterSnapshot, thresholds: &Thresholds) -> Self {
+    pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
         let nodes = node::all(snapshot);
-        let subnets = subnet::all(snapshot, &nodes, thresholds);
-        let advice = Advice::of(&nodes, thresholds);
-        Self { snapshot, sources: snapshot.sources(), nodes, subnets, advice }
+        let subnets = subnet::all(snapshot, &nodes, &policy.thresholds);
+        let advice = Advice::of(&nodes, &policy.thresholds);
+        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, advice }
     }
 
     /// The facts of one subnet.
@@ -59,9 +66,14 @@ impl<'a> Facts<'a> {
         found.ok().and_then(|index| self.subnets.get(index))
     }
 
-    /// Whether a source was never read.
+    /// Whether a source was never read, or is not collected at all.
     pub fn is_missing(&self, source: Source) -> bool {
-        self.sources.iter().any(|state| state.source == source && state.is_missing())
+        self.sources.iter().find(|state| state.source == source).is_none_or(SourceState::is_missing)
+    }
+
+    /// When a source was last read.
+    pub fn as_of(&self, source: Source) -> Option<Timestamp> {
+        self.sources.iter().find(|state| state.source == source)?.as_of
     }
 
     /// Whether the newest attempt to read a source failed, whatever is known from before.

@@ -9,8 +9,8 @@ use crate::{
     inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
     net,
     snapshot::{
-        AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, EnvValue, Node, Platform, Pod, PodPhase,
-        TrunkHints,
+        AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
+        NodeState, Platform, Pod, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
 };
@@ -34,6 +34,8 @@ pub(crate) fn interface(id: &str, subnet: &str) -> Interface {
         secondary: Box::default(),
         prefixes: Box::default(),
         attachment: None,
+        groups: Box::default(),
+        owner: None,
         tags: Box::default(),
     }
 }
@@ -103,7 +105,7 @@ impl Cluster {
             self.pods.push(Arc::new(pod(&name, &format!("resizer-{number}-{at}"), Some(*address))));
         }
         self.nodes.push(Arc::new(node(&name, &instance, kind, max_pods)));
-        self.aws_node_pods.push(AwsNodePod { node: name, env: Arc::clone(&self.env), ready: true });
+        self.aws_node_pods.push(AwsNodePod::running(name, Arc::clone(&self.env)));
         self
     }
 
@@ -133,6 +135,8 @@ impl Cluster {
             available,
             state: "available".into(),
             owner: None,
+            ipv6: false,
+            outpost: false,
             tags: Box::default(),
         };
         ClusterSnapshot {
@@ -140,16 +144,23 @@ impl Cluster {
             nodes: Reading::fresh(self.nodes, now()),
             pods: Reading::fresh(self.pods, now()),
             aws_node: Reading::fresh(
-                AwsNode { daemon_set: "kube-system/aws-node".into(), template: self.env, pods: self.aws_node_pods },
+                AwsNode {
+                    daemon_set: "kube-system/aws-node".into(),
+                    template: self.env,
+                    pods: self.aws_node_pods,
+                    manifest: AwsNodeManifest::default(),
+                },
                 now(),
             ),
             cni_nodes: Reading::missing(FaultCategory::NotFound, "CNINode is not installed"),
+            objects: ClusterObjects::default(),
             ec2: Inventory {
                 vpcs: Reading::fresh(Vec::new(), now()),
                 subnets: Reading::fresh(vec![subnet], now()),
                 interfaces: Reading::fresh(self.interfaces, now()),
                 instance_types: Reading::default(),
                 reservations: Reading::fresh(Vec::new(), now()),
+                ..Inventory::default()
             },
         }
     }
@@ -169,6 +180,9 @@ fn node(name: &NodeName, instance: &str, kind: &str, max_pods: u32) -> Node {
         platform: Platform::LinuxEc2,
         created_at: None,
         trunk_hints: TrunkHints::default(),
+        labels: Box::default(),
+        annotations: Box::default(),
+        state: NodeState::default(),
     }
 }
 
@@ -185,6 +199,9 @@ fn pod(node: &NodeName, name: &str, address: Option<Ipv4Addr>) -> Pod {
         terminating: false,
         branch: BranchUse::No,
         created_at: None,
+        scheduled_at: None,
+        finished_at: None,
+        traits: None,
         refused_at: address.is_none().then(now),
     }
 }

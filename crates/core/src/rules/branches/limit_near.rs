@@ -3,64 +3,78 @@
 use crate::{
     facts::Facts,
     finding::Severity,
-    outcome::ConditionType,
     policy::AuditPolicy,
-    rules::{Rule, RuleMeta, Violations, sink},
-    source::Source,
+    rules::{Violations, sink},
     text,
 };
 
-/// A trunk near the limit of its instance type.
-pub(in crate::rules) struct BranchLimitNear;
-
-static META: RuleMeta = RuleMeta {
+rule! {
+    /// The node's trunk has few branch slots left.
+    ///
+    /// ## What it means
+    ///
+    /// Each pod of security groups for pods takes one branch of the node's trunk interface, and each instance type
+    /// carries a fixed number of them. At the limit further pods wait without any event: a freed branch cools down
+    /// before it is given again.
+    ///
+    /// ## Why it happens
+    ///
+    /// Many pods that a SecurityGroupPolicy selects on one node, or much churn of them. The limit differs by type, from
+    /// 1 to 120; 50 is the limit of a handful of types only.
+    ///
+    /// ## How to confirm
+    ///
+    /// ```sh
+    /// kubectl get node NODE -o jsonpath='{.status.allocatable.vpc\.amazonaws\.com/pod-eni}'
+    /// aws ec2 describe-network-interfaces --filters Name=interface-type,Values=branch \
+    ///     Name=tag:vpcresources.k8s.aws/trunk-eni-id,Values=TRUNK --query 'length(NetworkInterfaces)'
+    /// ```
+    ///
+    /// ## What to do
+    ///
+    /// Spread the pods, use a type that carries more branches, or narrow the SecurityGroupPolicy's selector. Branches
+    /// of deleted pods come back after the cool-down (`branch-eni-cooldown`, 60 s by default, at least 30 s).
+    ///
+    /// ## What it costs
+    ///
+    /// More or larger nodes, or nothing where a selector can be narrowed.
+    ///
+    /// ## When it fires
+    ///
+    /// At least `spec.thresholds.branchUsedPercent` (default 85) of the limit are in use: warning; all of them:
+    /// critical. The limit is the node's allocatable `vpc.amazonaws.com/pod-eni`, else the type's.
+    pub BranchLimitNear;
     code: "IPAM301",
     name: "branch-limit-near",
-    reason: "BranchLimitNear",
-    title: "The node's trunk has few branch slots left",
-    severity: Severity::Critical,
-    condition: ConditionType::BranchCapacityAvailable,
-    sources: &[Source::Nodes, Source::Pods],
-    meaning: "Each pod of security groups for pods takes one branch of the node's trunk interface, and each instance type \
-              carries a fixed number of them. At the limit further pods wait without any event: a freed branch cools \
-              down before it is given again.",
-    cause: "Many pods that a SecurityGroupPolicy selects on one node, or much churn of them. The limit differs by type, \
-            from 1 to 120; 50 is the limit of a handful of types only.",
-    fix: "Spread the pods, use a type that carries more branches, or narrow the SecurityGroupPolicy's selector. Branches \
-          of deleted pods come back after the cool-down (`branch-eni-cooldown`, 60 s by default, at least 30 s).",
-    fires_when: "At least `spec.thresholds.branchUsedPercent` (default 85) of the limit are in use: warning; all of them: \
-                 critical. The limit is the node's allocatable `vpc.amazonaws.com/pod-eni`, else the type's.",
-};
+    severity: Critical,
+    condition: BranchCapacityAvailable,
+    sources: [Nodes, Pods],
+    check: check,
+}
 
-impl Rule for BranchLimitNear {
-    fn meta(&self) -> &'static RuleMeta {
-        &META
-    }
-
-    fn evaluate(&self, facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations) {
-        for node in &facts.nodes {
-            let Some((trunk, limit)) = node.trunk.and_then(|trunk| Some((trunk, trunk.limit?))) else {
-                continue;
-            };
-            let share = u64::from(trunk.branches) * 100;
-            if share < u64::from(limit) * u64::from(policy.thresholds.branch_used_percent) {
-                continue;
-            }
-            let kind = node.node.instance_type.as_ref().map_or_else(|| "type".to_owned(), ToString::to_string);
-            let violation = sink::Violation {
-                severity: if trunk.branches >= limit { Severity::Critical } else { Severity::Warning },
-                message: format!(
-                    "{} of {} in use on the trunk of {}; the limit is that of {kind}",
-                    text::thousands(trunk.branches),
-                    text::count(limit, "branch slot"),
-                    node.node.name,
-                ),
-                remediation: "Spread these pods over more nodes or use an instance type that carries more branches; \
-                              freed branches come back after their cool-down."
-                    .to_owned(),
-                evidence: vec![sink::evidence("branches", trunk.branches), sink::evidence("limit", limit)],
-            };
-            found.node(node, violation);
+fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+    for node in &facts.nodes {
+        let Some((trunk, limit)) = node.trunk.and_then(|trunk| Some((trunk, trunk.limit?))) else {
+            continue;
+        };
+        let share = u64::from(trunk.branches) * 100;
+        if share < u64::from(limit) * u64::from(policy.thresholds.branch_used_percent) {
+            continue;
         }
+        let kind = node.node.instance_type.as_ref().map_or_else(|| "type".to_owned(), ToString::to_string);
+        let violation = sink::Violation {
+            severity: if trunk.branches >= limit { Severity::Critical } else { Severity::Warning },
+            message: format!(
+                "{} of {} in use on the trunk of {}; the limit is that of {kind}",
+                text::thousands(trunk.branches),
+                text::count(limit, "branch slot"),
+                node.node.name,
+            ),
+            remediation: "Spread these pods over more nodes or use an instance type that carries more branches; \
+                          freed branches come back after their cool-down."
+                .to_owned(),
+            evidence: vec![sink::evidence("branches", trunk.branches), sink::evidence("limit", limit)],
+        };
+        found.node(node, violation);
     }
 }

@@ -3,50 +3,64 @@
 use crate::{
     facts::Facts,
     finding::{Severity, Subject},
-    outcome::ConditionType,
     policy::AuditPolicy,
-    rules::{Rule, RuleMeta, Violations, sink},
+    rules::{Violations, sink},
     source::{FaultCategory, Source, SourceState},
 };
 
-/// A source without which rules are inconclusive.
-pub(in crate::rules) struct SourceMissing;
-
-static META: RuleMeta = RuleMeta {
+rule! {
+    /// A source of data could not be read.
+    ///
+    /// ## What it means
+    ///
+    /// The audit reads Kubernetes and EC2. Without one of its sources some rules cannot answer; they say so
+    /// (`Inconclusive`) and never pass. Conditions that need it are `Unknown`.
+    ///
+    /// ## Why it happens
+    ///
+    /// A missing right, missing credentials, a wrong region or VPC, an endpoint that cannot be reached, or an
+    /// `aws-node` DaemonSet under another name.
+    ///
+    /// ## How to confirm
+    ///
+    /// ```sh
+    /// kubectl get ipamaudit -o jsonpath='{range .items[*].status.sources[*]}{.name}{"\t"}{.message}{"\n"}{end}'
+    /// aws ec2 describe-subnets --max-results 5
+    /// ```
+    ///
+    /// ## What to do
+    ///
+    /// The finding names the source, the exact right or setting, and where it goes. `ipam-audit iam-policy` and
+    /// `ipam-audit rbac` print all that is needed; it is read-only.
+    ///
+    /// ## What it costs
+    ///
+    /// One read-only right.
+    ///
+    /// ## When it fires
+    ///
+    /// A required source has never been read successfully since the controller started, and not merely not yet.
+    pub SourceMissing;
     code: "IPAM901",
     name: "source-missing",
-    reason: "SourceMissing",
-    title: "A source of data could not be read",
-    severity: Severity::Warning,
-    condition: ConditionType::DataComplete,
-    sources: &[],
-    meaning: "The audit reads Kubernetes and EC2. Without one of its sources some rules cannot answer; they say so \
-              (`Inconclusive`) and never pass. Conditions that need it are `Unknown`.",
-    cause: "A missing right, missing credentials, a wrong region or VPC, an endpoint that cannot be reached, or an \
-            `aws-node` DaemonSet under another name.",
-    fix: "The finding names the source, the exact right or setting, and where it goes. `ipam-audit iam-policy` and \
-          `ipam-audit rbac` print all that is needed; it is read-only.",
-    fires_when: "A required source has never been read successfully since the controller started, and not merely not yet.",
-};
+    severity: Warning,
+    condition: DataComplete,
+    sources: [],
+    check: check,
+}
 
-impl Rule for SourceMissing {
-    fn meta(&self) -> &'static RuleMeta {
-        &META
-    }
-
-    fn evaluate(&self, facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations) {
-        for state in facts.sources.iter().filter(|state| state.is_missing() && !state.source.is_optional()) {
-            let Some(fault) = state.fault.as_ref().filter(|fault| fault.category != FaultCategory::Pending) else {
-                continue;
-            };
-            let violation = sink::Violation {
-                severity: Severity::Warning,
-                message: format!("{} could not be read: {}", state.source, fault.message),
-                remediation: remedy(state, fault.category),
-                evidence: vec![sink::evidence("category", fault.category.name())],
-            };
-            found.subject(Subject::Source(state.source), violation);
-        }
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
+    for state in facts.sources.iter().filter(|state| state.is_missing() && !state.source.is_optional()) {
+        let Some(fault) = state.fault.as_ref().filter(|fault| fault.category != FaultCategory::Pending) else {
+            continue;
+        };
+        let violation = sink::Violation {
+            severity: Severity::Warning,
+            message: format!("{} could not be read: {}", state.source, fault.message),
+            remediation: remedy(state, fault.category),
+            evidence: vec![sink::evidence("category", fault.category.name())],
+        };
+        found.subject(Subject::Source(state.source), violation);
     }
 }
 

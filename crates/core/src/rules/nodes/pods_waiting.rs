@@ -4,46 +4,59 @@ use super::no_growth;
 use crate::{
     facts::{Facts, NodeFacts},
     finding::Severity,
-    outcome::ConditionType,
     policy::AuditPolicy,
-    rules::{Rule, RuleMeta, Violations, sink},
-    source::Source,
+    rules::{Violations, sink},
     text,
 };
-
-/// Pods on a node that wait for an address.
-pub(in crate::rules) struct PodsWaiting;
 
 /// Pods that a message names.
 const NAMED: usize = 3;
 
-static META: RuleMeta = RuleMeta {
+rule! {
+    /// Pods on the node wait for an address.
+    ///
+    /// ## What it means
+    ///
+    /// The scheduler placed the pods, and kubelet cannot start them: the CNI on the node answered that it has no
+    /// address to give (`failed to assign an IP address to container`). They stay in ContainerCreating.
+    ///
+    /// ## Why it happens
+    ///
+    /// The node's pool is empty and cannot grow: its subnet is full, the settings forbid growth, or the node is at the
+    /// limit of its instance type. The finding says which.
+    ///
+    /// ## How to confirm
+    ///
+    /// ```sh
+    /// kubectl get events -A --field-selector reason=FailedCreatePodSandBox | grep 'failed to assign an IP address'
+    /// kubectl get pods -A --field-selector spec.nodeName=NODE,status.phase=Pending
+    /// ```
+    ///
+    /// ## What to do
+    ///
+    /// Free addresses in the node's subnet (IPAM101, IPAM210), or correct the settings (IPAM211). Pods start by
+    /// themselves within seconds once the node gets an address.
+    ///
+    /// ## What it costs
+    ///
+    /// Nothing beyond what the change of IPAM101, IPAM210 or IPAM211 costs.
+    ///
+    /// ## When it fires
+    ///
+    /// A pod without an address is on the node, and kubelet's event FailedCreatePodSandBox says that no address was
+    /// assigned.
+    pub PodsWaiting;
     code: "IPAM201",
     name: "pods-waiting",
-    reason: "PodsWaiting",
-    title: "Pods on the node wait for an address",
-    severity: Severity::Critical,
-    condition: ConditionType::CapacityAvailable,
-    sources: &[Source::Nodes, Source::Pods],
-    meaning: "The scheduler placed the pods, and kubelet cannot start them: the CNI on the node answered that it has no \
-              address to give (`failed to assign an IP address to container`). They stay in ContainerCreating.",
-    cause: "The node's pool is empty and cannot grow: its subnet is full, the settings forbid growth, or the node is at \
-            the limit of its instance type. The finding says which.",
-    fix: "Free addresses in the node's subnet (IPAM101, IPAM210), or correct the settings (IPAM211). Pods start by \
-          themselves within seconds once the node gets an address.",
-    fires_when: "A pod without an address is on the node, and kubelet's event FailedCreatePodSandBox says that no address \
-                 was assigned.",
-};
+    severity: Critical,
+    condition: CapacityAvailable,
+    sources: [Nodes, Pods],
+    check: check,
+}
 
-impl Rule for PodsWaiting {
-    fn meta(&self) -> &'static RuleMeta {
-        &META
-    }
-
-    fn evaluate(&self, facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations) {
-        for node in facts.nodes.iter().filter(|node| !node.waiting.is_empty()) {
-            found.node(node, violation(facts, node));
-        }
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
+    for node in facts.nodes.iter().filter(|node| !node.waiting.is_empty()) {
+        found.node(node, violation(facts, node));
     }
 }
 

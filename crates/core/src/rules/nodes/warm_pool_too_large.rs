@@ -3,48 +3,61 @@
 use crate::{
     facts::{Facts, NodeAdvice, NodeFacts, Pool},
     finding::Severity,
-    outcome::ConditionType,
     policy::AuditPolicy,
-    rules::{Rule, RuleMeta, Violations, sink},
-    source::Source,
+    rules::{Violations, sink},
     text,
 };
 
-/// A warm pool that wastes addresses.
-pub(in crate::rules) struct WarmPoolTooLarge;
-
-static META: RuleMeta = RuleMeta {
+rule! {
+    /// The node holds many more pod addresses than its pods need.
+    ///
+    /// ## What it means
+    ///
+    /// Addresses on a node's interfaces are taken from the subnet whether a pod uses them or not. This node holds a
+    /// pool that no burst of the size you ask for would need; others could use it.
+    ///
+    /// ## Why it happens
+    ///
+    /// By default the CNI keeps one whole interface's worth of addresses free (`WARM_ENI_TARGET=1`). The larger the
+    /// instance type, the larger an interface: 49 addresses on a 32xlarge. One pod makes the node hold two.
+    ///
+    /// ## How to confirm
+    ///
+    /// ```sh
+    /// kubectl set env ds/aws-node -n kube-system --list | grep -E 'WARM|MINIMUM'
+    /// aws ec2 describe-network-interfaces --filters Name=attachment.instance-id,Values=INSTANCE \
+    ///     --query 'NetworkInterfaces[].[NetworkInterfaceId,length(PrivateIpAddresses),length(Ipv4Prefixes||`[]`)]' --output text
+    /// ```
+    ///
+    /// ## What to do
+    ///
+    /// Set `WARM_IP_TARGET` and `MINIMUM_IP_TARGET` together; the finding names values and what they free. Surplus
+    /// addresses go back within minutes, empty interfaces after them. The price is EC2 calls when pods start beyond the
+    /// pool: on clusters with much churn choose the minimum near the usual number of pods of a node.
+    /// `MINIMUM_IP_TARGET` alone freezes the pool (IPAM211).
+    ///
+    /// ## What it costs
+    ///
+    /// At most the EC2 calls that the finding names for each pod start beyond the pool, and a rollout of aws-node,
+    /// during which running pods keep their addresses.
+    ///
+    /// ## When it fires
+    ///
+    /// The recommended settings would free more than `spec.thresholds.idleAddresses` (default 16) of the node's
+    /// addresses. Severity is warning in a subnet that is low or full, info elsewhere.
+    pub WarmPoolTooLarge;
     code: "IPAM210",
     name: "warm-pool-too-large",
-    reason: "WarmPoolTooLarge",
-    title: "The node holds many more pod addresses than its pods need",
-    severity: Severity::Warning,
-    condition: ConditionType::WarmPoolSized,
-    sources: &[Source::Nodes, Source::Pods, Source::AwsNode, Source::NetworkInterfaces],
-    meaning: "Addresses on a node's interfaces are taken from the subnet whether a pod uses them or not. This node holds \
-              a pool that no burst of the size you ask for would need; others could use it.",
-    cause: "By default the CNI keeps one whole interface's worth of addresses free (`WARM_ENI_TARGET=1`). The larger the \
-            instance type, the larger an interface: 49 addresses on a 32xlarge. One pod makes the node hold two.",
-    fix: "Set `WARM_IP_TARGET` and `MINIMUM_IP_TARGET` together; the finding names values and what they free. Surplus \
-          addresses go back within minutes, empty interfaces after them. The price is EC2 calls when pods start beyond \
-          the pool: on clusters with much churn choose the minimum near the usual number of pods of a node. \
-          `MINIMUM_IP_TARGET` alone freezes the pool (IPAM211).",
-    fires_when: "The recommended settings would free more than `spec.thresholds.idleAddresses` (default 16) of the node's \
-                 addresses. Severity is warning in a subnet that is low or full, info elsewhere.",
-};
+    severity: Warning,
+    condition: WarmPoolSized,
+    sources: [Nodes, Pods, AwsNode, NetworkInterfaces],
+    check: check,
+}
 
-impl Rule for WarmPoolTooLarge {
-    fn meta(&self) -> &'static RuleMeta {
-        &META
-    }
-
-    fn evaluate(&self, facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations) {
-        for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-            if let Some(better) =
-                facts.advice.node(node).filter(|better| better.freed > policy.thresholds.idle_addresses)
-            {
-                found.node(node, violation(facts, node, pool, better));
-            }
+fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+    for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
+        if let Some(better) = facts.advice.node(node).filter(|better| better.freed > policy.thresholds.idle_addresses) {
+            found.node(node, violation(facts, node, pool, better));
         }
     }
 }

@@ -2,47 +2,62 @@
 
 use crate::{
     facts::{Facts, SubnetFacts},
-    finding::{Severity, Subject},
-    outcome::ConditionType,
+    finding::Severity,
     policy::AuditPolicy,
-    rules::{Rule, RuleMeta, Violations, sink},
-    source::Source,
+    rules::{Violations, sink},
     text,
 };
 
-/// A subnet without the addresses that the next node or interface needs.
-pub(in crate::rules) struct SubnetFull;
-
-static META: RuleMeta = RuleMeta {
+rule! {
+    /// The subnet has not enough free addresses for one more node or interface.
+    ///
+    /// ## What it means
+    ///
+    /// A node takes addresses in one call for a whole interface: its own and every address it asks for, all or nothing.
+    /// With fewer free addresses than that, EC2 refuses the call. New nodes start and cannot give their pods addresses;
+    /// nodes that are there cannot grow.
+    ///
+    /// ## Why it happens
+    ///
+    /// Addresses are reserved by nodes, not used by pods: the CNI keeps a warm pool on every node, and its default is a
+    /// whole interface's worth. Large instance types hold many addresses for few pods. Other causes are load balancers,
+    /// endpoints and leaked interfaces in the same subnet.
+    ///
+    /// ## How to confirm
+    ///
+    /// ```sh
+    /// aws ec2 describe-subnets --subnet-ids SUBNET --query 'Subnets[].AvailableIpAddressCount'
+    /// aws ec2 describe-network-interfaces --filters Name=subnet-id,Values=SUBNET \
+    ///     --query 'NetworkInterfaces[].[Attachment.InstanceId,length(PrivateIpAddresses),length(Ipv4Prefixes||`[]`)]' --output text
+    /// ```
+    ///
+    /// ## What to do
+    ///
+    /// Make nodes hold less (`WARM_IP_TARGET` with `MINIMUM_IP_TARGET`, see IPAM210), which frees addresses within
+    /// minutes. If the pods themselves need the space, add a subnet in the zone, or a secondary CIDR with custom
+    /// networking, or move to prefixes in a subnet with whole free blocks.
+    ///
+    /// ## What it costs
+    ///
+    /// Lower warm pools cost EC2 calls when pods start beyond them. A new subnet or CIDR costs nothing by itself, but
+    /// nodes have to be placed in it.
+    ///
+    /// ## When it fires
+    ///
+    /// `AvailableIpAddressCount` is below what a new node of the commonest instance type in the subnet takes at its
+    /// start under the CNI's present settings (17 where that is not known).
+    pub SubnetFull;
     code: "IPAM101",
     name: "subnet-full",
-    reason: "SubnetFull",
-    title: "The subnet has not enough free addresses for one more node or interface",
-    severity: Severity::Critical,
-    condition: ConditionType::AddressesAvailable,
-    sources: &[Source::Nodes, Source::Subnets, Source::NetworkInterfaces],
-    meaning: "A node takes addresses in one call for a whole interface: its own and every address it asks for, all or \
-              nothing. With fewer free addresses than that, EC2 refuses the call. New nodes start and cannot give \
-              their pods addresses; nodes that are there cannot grow.",
-    cause: "Addresses are reserved by nodes, not used by pods: the CNI keeps a warm pool on every node, and its default \
-            is a whole interface's worth. Large instance types hold many addresses for few pods. Other causes are \
-            load balancers, endpoints and leaked interfaces in the same subnet.",
-    fix: "Make nodes hold less (`WARM_IP_TARGET` with `MINIMUM_IP_TARGET`, see IPAM210), which frees addresses within \
-          minutes. If the pods themselves need the space, add a subnet in the zone, or a secondary CIDR with custom \
-          networking, or move to prefixes in a subnet with whole free blocks.",
-    fires_when: "`AvailableIpAddressCount` is below what a new node of the commonest instance type in the subnet takes \
-                 at its start under the CNI's present settings (17 where that is not known).",
-};
+    severity: Critical,
+    condition: AddressesAvailable,
+    sources: [Nodes, Subnets, NetworkInterfaces],
+    check: check,
+}
 
-impl Rule for SubnetFull {
-    fn meta(&self) -> &'static RuleMeta {
-        &META
-    }
-
-    fn evaluate(&self, facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations) {
-        for subnet in facts.subnets.iter().filter(|subnet| subnet.is_full()) {
-            found.subject(Subject::Subnet(subnet.subnet.id.clone()), violation(facts, subnet));
-        }
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
+    for subnet in facts.subnets.iter().filter(|subnet| subnet.is_full()) {
+        found.subnet(&subnet.subnet.id, violation(facts, subnet));
     }
 }
 

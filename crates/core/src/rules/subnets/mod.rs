@@ -1,4 +1,9 @@
-//! Rules about subnets: codes 1xx.
+//! Rules about subnets and the VPC: codes 1xx.
 
-pub(super) mod full;
-pub(super) mod low;
+mod full;
+mod low;
+
+use super::Rule;
+
+/// The rules of this area, sorted by code.
+pub(super) const RULES: &[&dyn Rule] = &[&full::SubnetFull, &low::SubnetLow];
