@@ -7,10 +7,12 @@
 mod advice;
 mod blocks;
 mod cni;
+pub(crate) mod karpenter;
 mod model;
 mod node;
 mod owner;
 mod subnet;
+mod trunk;
 
 use std::collections::BTreeMap;
 
@@ -28,9 +30,10 @@ use crate::{
 
 pub(crate) use advice::{Advice, NodeAdvice};
 pub use cni::{Cni, branch_limit, interface_limit};
-pub use node::{NodeFacts, Pool, PoolInterface, TrunkFacts};
+pub use node::{NodeFacts, Pool, PoolInterface};
 pub use owner::Owner;
 pub use subnet::SubnetFacts;
+pub use trunk::TrunkFacts;
 
 /// All facts of one snapshot.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct Facts<'a> {
     pub subnets: Vec<SubnetFacts<'a>>,
     /// Which settings would help whom.
     pub(crate) advice: Advice,
+    /// Karpenter, where the cluster has it.
+    pub(crate) karpenter: karpenter::Karpenter<'a>,
 }
 
 impl<'a> Facts<'a> {
@@ -57,7 +62,8 @@ impl<'a> Facts<'a> {
         let nodes = node::all(snapshot);
         let subnets = subnet::all(snapshot, &nodes, &policy.thresholds);
         let advice = Advice::of(&nodes, &policy.thresholds);
-        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, advice }
+        let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
+        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, advice, karpenter }
     }
 
     /// The facts of one subnet.

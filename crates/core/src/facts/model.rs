@@ -106,6 +106,11 @@ impl Kind {
         })
     }
 
+    /// A new node of a type with nothing on it, as its settings and limits alone make it.
+    pub(crate) fn of_type(cni: Arc<Cni>, limits: InterfaceLimits) -> Self {
+        Self { cni, limits, trunk: false, unmanaged: 0 }
+    }
+
     /// Nodes with equal settings share them, so that their address stands for their content.
     fn key(&self) -> (usize, InterfaceLimits, bool, u32) {
         (Arc::as_ptr(&self.cni).addr(), self.limits, self.trunk, self.unmanaged)

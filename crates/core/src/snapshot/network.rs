@@ -93,7 +93,8 @@ impl Selector {
 }
 
 impl Requirement {
-    fn matches(&self, value: Option<&str>) -> bool {
+    /// Whether a value, or the absence of one, satisfies it.
+    pub fn matches(&self, value: Option<&str>) -> bool {
         let listed = |value: &str| self.values.iter().any(|one| **one == *value);
         match &*self.operator {
             "In" => value.is_some_and(listed),
