@@ -53,10 +53,11 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// An empty one with the given environment of aws-node.
+    /// An empty one with the given environment of aws-node, on top of what EKS itself always sets.
     pub(crate) fn new(cidr: &str, env: &[(&str, &str)]) -> Self {
         let literal = |(name, value): &(&str, &str)| ((*name).to_owned(), EnvValue::Literal((*value).to_owned()));
-        let values: BTreeMap<String, EnvValue> = env.iter().map(literal).collect();
+        let always = [("ENABLE_IPv4", "true"), ("CLUSTER_NAME", "shop")];
+        let values: BTreeMap<String, EnvValue> = always.iter().chain(env).map(literal).collect();
         let cidr: ipnet::Ipv4Net = cidr.parse().unwrap();
         Self {
             cidr,
