@@ -84,7 +84,7 @@ fn addresses(node: &NodeOutcome) -> Option<NodeAddresses> {
 }
 
 fn branches(node: &NodeOutcome) -> Option<Branches> {
-    node.branches.map(|slots| Branches { used: slots.used.into(), limit: slots.limit.map(Into::into) })
+    node.branches.as_ref().map(|slots| Branches { used: slots.used.into(), limit: slots.limit.map(Into::into) })
 }
 
 fn cni(node: &NodeOutcome) -> Option<Cni> {

@@ -10,16 +10,14 @@ use super::{
     cni::{self, Cni},
     model::Kind,
     owner,
+    trunk::{self, TrunkFacts},
 };
 use crate::{
-    ids::{EniId, InstanceId, InstanceType, SubnetId},
+    ids::{InstanceId, InstanceType, SubnetId},
     inventory::{Interface, InterfaceKind, Inventory, Seat},
     limits::Limits,
     snapshot::{AwsNode, AwsNodeEnv, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
 };
-
-/// Tag on a branch: the trunk that carries it.
-const TRUNK_OF_BRANCH: &str = "vpcresources.k8s.aws/trunk-eni-id";
 
 /// The facts of one node.
 #[derive(Debug)]
@@ -102,17 +100,6 @@ impl PoolInterface<'_> {
     }
 }
 
-/// A trunk and its branches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrunkFacts<'a> {
-    /// The trunk interface, if EC2 shows it.
-    pub interface: Option<&'a EniId>,
-    /// Branches in use, those that cool down included as long as EC2 has them.
-    pub branches: u32,
-    /// How many its instance type carries: the published resource, else the table.
-    pub limit: Option<u32>,
-}
-
 /// The facts of every node that the VPC CNI manages.
 pub(super) fn all(snapshot: &ClusterSnapshot) -> Vec<NodeFacts<'_>> {
     let Some(nodes) = snapshot.nodes.value() else {
@@ -128,7 +115,7 @@ pub(super) fn all(snapshot: &ClusterSnapshot) -> Vec<NodeFacts<'_>> {
     if let Some(pods) = pods {
         add_pods(&mut facts, &pods);
     }
-    add_trunks(&mut facts, snapshot);
+    trunk::add(&mut facts, snapshot);
     add_capacity(&mut facts);
     facts
 }
@@ -309,28 +296,4 @@ fn place(serving: &mut [PoolInterface<'_>], address: std::net::Ipv4Addr) -> bool
         }
     }
     false
-}
-
-/// A trunk is proven by EC2, else by the published resource, else by pods that have branches.
-fn add_trunks<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot) {
-    let interfaces = snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
-    let mut branches: BTreeMap<&str, u32> = BTreeMap::new();
-    for branch in interfaces.iter().filter(|interface| interface.kind == InterfaceKind::Branch) {
-        if let Some(trunk) = branch.tag(TRUNK_OF_BRANCH) {
-            *branches.entry(trunk).or_default() += 1;
-        }
-    }
-    for facts in facts {
-        let attached = facts.interfaces.iter().flatten();
-        let trunk = attached.copied().find(|interface| interface.kind == InterfaceKind::Trunk);
-        let published = facts.node.branch_slots.filter(|slots| *slots > 0);
-        let from_pods = facts.trunk.take().map_or(0, |trunk| trunk.branches);
-        if trunk.is_none() && published.is_none() && from_pods == 0 {
-            continue;
-        }
-        let from_ec2 = trunk.and_then(|trunk| branches.get(trunk.id.as_str())).copied().unwrap_or(0);
-        let limit = published.or_else(|| facts.limits.as_ref().and_then(cni::branch_limit));
-        facts.trunk =
-            Some(TrunkFacts { interface: trunk.map(|trunk| &trunk.id), branches: from_ec2.max(from_pods), limit });
-    }
 }
