@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use ipam_audit_core::{
     finding::Severity,
     ids::VpcId,
-    policy::{AuditPolicy, Thresholds},
+    policy::{AuditPolicy, Exception, Pattern, Suppression, Thresholds},
     rules,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::{
     duration,
     names::DEFAULT_TRUNK_ANNOTATION,
-    v1alpha1::{CniSpec, Gate, IpamAuditSpec, NodeReports, OutputsSpec, ThresholdsSpec},
+    v1alpha1::{CniSpec, Gate, IpamAuditSpec, NodeReports, OutputsSpec, OverrideSpec, SuppressionSpec, ThresholdsSpec},
 };
 
 /// Everything that a spec decides.
@@ -127,42 +127,80 @@ fn policy(spec: &IpamAuditSpec) -> Result<AuditPolicy, SpecError> {
         Gate::Critical => Some(Severity::Critical),
         Gate::Warning => Some(Severity::Warning),
     };
-    let thresholds = thresholds(&spec.thresholds.clone().unwrap_or_default())?;
-    Ok(AuditPolicy { gate, thresholds, disabled_rules: disabled(&spec.disabled_rules)? })
-}
-
-/// Codes of the rules that are switched off. One that is not known is a mistake and not a wish: it would stay on.
-fn disabled(names: &[String]) -> Result<BTreeSet<String>, SpecError> {
-    let known = |(at, name): (usize, &String)| {
-        let instead = "no such rule; `ipam-audit explain` lists them";
-        let unknown = || SpecError::new(&format!("spec.disabledRules[{at}]"), name, instead);
-        rules::find(name).map(|meta| meta.code.to_owned()).ok_or_else(unknown)
+    let own = spec.thresholds.clone().unwrap_or_default();
+    let thresholds = thresholds("spec.thresholds", &own, &Thresholds::default())?;
+    let exceptions = |pick: fn(&OverrideSpec) -> Option<&String>| {
+        let named = spec.overrides.iter().enumerate().filter_map(|(at, one)| Some((at, pick(one)?, &one.thresholds)));
+        named.map(|(at, names, own)| exception(at, names, own, &thresholds)).collect::<Result<Vec<_>, _>>()
     };
-    names.iter().enumerate().map(known).collect()
-}
-
-fn thresholds(spec: &ThresholdsSpec) -> Result<Thresholds, SpecError> {
-    let default = Thresholds::default();
-    let percent = (1, 99);
-    let stale = time("spec.thresholds.staleAfter", spec.stale_after.as_deref(), (60, "1m"))?;
-    let stale = stale.and_then(|age| u32::try_from(age.as_secs()).ok());
-    Ok(Thresholds {
-        subnet_free_percent: number("subnetFreePercent", spec.subnet_free_percent, percent)?
-            .unwrap_or(default.subnet_free_percent),
-        burst_pods: number("burstPods", spec.burst_pods, (1, 1000))?.unwrap_or(default.burst_pods),
-        idle_addresses: number("idleAddresses", spec.idle_addresses, (0, 65536))?.unwrap_or(default.idle_addresses),
-        warm_floor: number("warmFloor", spec.warm_floor, (0, 1000))?.unwrap_or(default.warm_floor),
-        branch_used_percent: number("branchUsedPercent", spec.branch_used_percent, percent)?
-            .unwrap_or(default.branch_used_percent),
-        stale_seconds: stale.unwrap_or(default.stale_seconds),
+    Ok(AuditPolicy {
+        gate,
+        node_groups: exceptions(|one| one.node_group.as_ref())?,
+        subnets: exceptions(|one| one.subnet.as_ref())?,
+        disabled_rules: disabled(&spec.disabled_rules)?,
+        suppressions: spec.suppressions.iter().enumerate().map(suppression).collect::<Result<_, _>>()?,
+        thresholds,
     })
 }
 
-fn number(name: &str, value: Option<i32>, (least, most): (u32, u32)) -> Result<Option<u32>, SpecError> {
+fn exception(at: usize, names: &str, own: &ThresholdsSpec, base: &Thresholds) -> Result<Exception, SpecError> {
+    let thresholds = thresholds(&format!("spec.overrides[{at}].thresholds"), own, base)?;
+    Ok(Exception { names: Pattern::new(names), thresholds })
+}
+
+fn suppression((at, spec): (usize, &SuppressionSpec)) -> Result<Suppression, SpecError> {
+    Ok(Suppression {
+        rule: code(&format!("spec.suppressions[{at}].rule"), &spec.rule)?,
+        subjects: spec.subject.as_deref().map(Pattern::new),
+        reason: spec.reason.clone(),
+        until: spec.until.as_ref().map(|until| until.0),
+    })
+}
+
+/// Codes of the rules that are switched off.
+fn disabled(names: &[String]) -> Result<BTreeSet<String>, SpecError> {
+    names.iter().enumerate().map(|(at, name)| code(&format!("spec.disabledRules[{at}]"), name)).collect()
+}
+
+/// The code of a rule. One that is not known is a mistake and not a wish: what it names would stay on.
+fn code(field: &str, name: &str) -> Result<String, SpecError> {
+    let unknown = || SpecError::new(field, &name, "no such rule; `ipam-audit explain` lists them");
+    rules::find(name).map(|meta| meta.code.to_owned()).ok_or_else(unknown)
+}
+
+/// The thresholds of a field; what it leaves out is as in `base`.
+fn thresholds(field: &str, spec: &ThresholdsSpec, base: &Thresholds) -> Result<Thresholds, SpecError> {
+    let percent = (1, 99);
+    let age = |name: &str, value: Option<&str>, default: u32| {
+        let age = time(&format!("{field}.{name}"), value, (60, "1m"))?;
+        Ok(age.and_then(|age| u32::try_from(age.as_secs()).ok()).unwrap_or(default))
+    };
+    let number = |name: &str, value: Option<i32>, range: (u32, u32), default: u32| {
+        number(&format!("{field}.{name}"), value, range).map(|value| value.unwrap_or(default))
+    };
+    Ok(Thresholds {
+        subnet_free_percent: number("subnetFreePercent", spec.subnet_free_percent, percent, base.subnet_free_percent)?,
+        subnet_free_addresses: number(
+            "subnetFreeAddresses",
+            spec.subnet_free_addresses,
+            (0, 65536),
+            base.subnet_free_addresses,
+        )?,
+        surge_percent: number("surgePercent", spec.surge_percent, (0, 100), base.surge_percent)?,
+        burst_pods: number("burstPods", spec.burst_pods, (1, 1000), base.burst_pods)?,
+        idle_addresses: number("idleAddresses", spec.idle_addresses, (0, 65536), base.idle_addresses)?,
+        warm_floor: number("warmFloor", spec.warm_floor, (0, 1000), base.warm_floor)?,
+        branch_used_percent: number("branchUsedPercent", spec.branch_used_percent, percent, base.branch_used_percent)?,
+        cordoned_seconds: age("cordonedAfter", spec.cordoned_after.as_deref(), base.cordoned_seconds)?,
+        stale_seconds: age("staleAfter", spec.stale_after.as_deref(), base.stale_seconds)?,
+        ..*base
+    })
+}
+
+fn number(field: &str, value: Option<i32>, (least, most): (u32, u32)) -> Result<Option<u32>, SpecError> {
     let Some(value) = value else { return Ok(None) };
     let good = u32::try_from(value).ok().filter(|value| (least..=most).contains(value));
-    let bad =
-        || SpecError::new(&format!("spec.thresholds.{name}"), &value, format!("write a number from {least} to {most}"));
+    let bad = || SpecError::new(field, &value, format!("write a number from {least} to {most}"));
     good.map(Some).ok_or_else(bad)
 }
 
@@ -228,6 +266,29 @@ mod tests {
     }
 
     #[test]
+    fn exceptions_build_on_the_own_thresholds_and_suppressions_are_of_codes() {
+        let policy = settings(json!({
+            "thresholds": {"burstPods": 20},
+            "overrides": [
+                {"nodeGroup": "batch-*", "thresholds": {"idleAddresses": 100}},
+                {"subnet": "subnet-1", "thresholds": {"subnetFreePercent": 5}},
+            ],
+            "suppressions": [
+                {"rule": "warm-pool-too-large", "subject": "batch-*", "reason": "bursts", "until": "2027-01-31T00:00:00Z"},
+            ],
+        }))
+        .unwrap()
+        .policy;
+        assert_eq!((policy.node_groups.len(), policy.subnets.len()), (1, 1));
+        let group = &policy.node_groups[0];
+        assert!(group.names.matches("batch-a") && !group.names.matches("web"));
+        assert_eq!((group.thresholds.idle_addresses, group.thresholds.burst_pods), (100, 20));
+        assert_eq!(policy.subnets[0].thresholds.subnet_free_percent, 5);
+        assert_eq!(policy.suppressions[0].rule, "IPAM210");
+        assert!(policy.suppressions[0].is_expired("2027-02-01T00:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
     fn an_error_names_the_field_and_says_what_to_write() {
         for (spec, field) in [
             (json!({"interval": "5"}), "spec.interval"),
@@ -238,6 +299,11 @@ mod tests {
             (json!({"thresholds": {"burstPods": 0}}), "spec.thresholds.burstPods"),
             (json!({"thresholds": {"warmFloor": -1}}), "spec.thresholds.warmFloor"),
             (json!({"disabledRules": ["subnet-full", "IPAM999"]}), "spec.disabledRules[1]"),
+            (json!({"suppressions": [{"rule": "IPAM999", "reason": "x"}]}), "spec.suppressions[0].rule"),
+            (
+                json!({"overrides": [{"subnet": "a", "thresholds": {"warmFloor": -1}}]}),
+                "spec.overrides[0].thresholds.warmFloor",
+            ),
             (json!({"outputs": {"heartbeat": "1s"}}), "spec.outputs.heartbeat"),
             (
                 json!({"scope": {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}}),

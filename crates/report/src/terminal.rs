@@ -1,33 +1,31 @@
 //! Pages for a terminal: 100 columns, no markup.
 
-use ipam_audit_core::rules::{RULES, RuleMeta};
+use ipam_audit_core::rules::{self, Rule, RuleMeta};
 
 /// Columns of a terminal page.
 const WIDTH: usize = 100;
 
 /// All findings, a line each.
 pub fn catalogue() -> String {
-    let row = |meta: &RuleMeta| {
-        let RuleMeta { code, name, title, severity, .. } = meta;
-        format!("{code:<9} {:<10} {name:<22} {title}\n", severity.name())
+    let metas: Vec<&RuleMeta> = rules::all().map(Rule::meta).collect();
+    let width = metas.iter().map(|meta| meta.name.len()).max().unwrap_or_default();
+    let row = |meta: &&RuleMeta| {
+        let RuleMeta { code, name, severity, .. } = meta;
+        format!("{code:<9} {:<10} {name:<width$} {}\n", severity.name(), meta.title())
     };
-    let rows: String = RULES.iter().map(|rule| row(rule.meta())).collect();
+    let rows: String = metas.iter().map(row).collect();
     format!(
-        "CODE      SEVERITY   NAME                   TITLE\n{rows}\n\
-         `ipam-audit explain CODE` says what one means and what to do.\n"
+        "CODE      SEVERITY   {:<width$} TITLE\n{rows}\n\
+         `ipam-audit explain CODE` says what one means, how to confirm it and what to do.\n",
+        "NAME"
     )
 }
 
 /// The page of one finding.
 pub fn explain(meta: &RuleMeta) -> String {
-    let sections = [
-        ("What it means", meta.meaning),
-        ("Why it happens", meta.cause),
-        ("What to do", meta.fix),
-        ("When it fires", meta.fires_when),
-    ];
-    let pages: Vec<String> = sections.iter().map(|(heading, text)| format!("\n{heading}\n{}", wrap(text))).collect();
-    let body = pages.concat();
+    let sections = meta.sections();
+    let pages = sections.iter().map(|section| format!("\n{}\n{}\n", section.heading, plain(&section.body)));
+    let body: String = pages.collect();
     let names: Vec<&str> = meta.sources.iter().map(|source| source.name()).collect();
     let needs = if names.is_empty() { String::new() } else { format!("\nNeeds\n  {}\n", names.join(", ")) };
     format!(
@@ -35,16 +33,37 @@ pub fn explain(meta: &RuleMeta) -> String {
         meta.code,
         meta.name,
         meta.severity,
-        meta.title,
+        meta.title(),
         meta.condition.name(),
         meta.reason
     )
 }
 
+/// Markdown for a terminal: paragraphs and list items wrapped, code as it is.
+fn plain(markdown: &str) -> String {
+    let mut out = String::new();
+    let mut paragraph = String::new();
+    let mut code = false;
+    for line in markdown.lines() {
+        let fence = line.trim_start().starts_with("```");
+        let item = line.starts_with("- ") || line.starts_with("| ");
+        if fence || code || item || line.trim().is_empty() {
+            out.push_str(&wrap(&std::mem::take(&mut paragraph)));
+        }
+        match (fence, code) {
+            (true, _) => code = !code,
+            (false, true) => out.extend(["    ", line, "\n"]),
+            (false, false) => paragraph.extend([line, " "]),
+        }
+    }
+    out.push_str(&wrap(&paragraph));
+    out
+}
+
 /// Indented lines no wider than the terminal, without the backticks that Markdown needs.
-fn wrap(body: &str) -> String {
+fn wrap(paragraph: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
-    for word in body.split_whitespace().map(|word| word.replace('`', "")) {
+    for word in paragraph.split_whitespace().map(|word| word.replace('`', "")) {
         match lines.last_mut() {
             Some(line) if line.len() + 1 + word.len() <= WIDTH => {
                 line.push(' ');
@@ -53,8 +72,7 @@ fn wrap(body: &str) -> String {
             _ => lines.push(format!("  {word}")),
         }
     }
-    lines.push(String::new());
-    lines.join("\n")
+    lines.into_iter().fold(String::new(), |text, line| text + &line + "\n")
 }
 
 #[cfg(test)]
@@ -64,14 +82,21 @@ mod tests {
     #[test]
     fn every_rule_is_listed_and_explained_within_the_width() {
         let list = catalogue();
-        for meta in RULES.iter().map(|rule| rule.meta()) {
-            assert!(list.contains(meta.code) && list.contains(meta.title), "{}", meta.code);
+        for meta in rules::all().map(Rule::meta) {
+            assert!(list.contains(meta.code) && list.contains(meta.title()), "{}", meta.code);
             let page = explain(meta);
             assert!(page.contains(meta.condition.name()), "{page}");
             for line in page.lines().chain(list.lines()) {
-                assert!(line.chars().count() <= 120, "{line}");
+                let command = line.starts_with("    ");
+                assert!(command || line.chars().count() <= 140, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn code_is_shown_as_it_is_written() {
+        let page = plain("Look `here`:\n\n```sh\naws ec2 \\\n    describe-subnets\n```\n\nThen\nstop.");
+        assert_eq!(page, "  Look here:\n    aws ec2 \\\n        describe-subnets\n  Then stop.\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use ipam_audit_core::rules::RULES;
+use ipam_audit_core::rules::{self, Rule};
 use ipam_audit_report::{finding_page, index_page};
 
 fn folder() -> PathBuf {
@@ -12,7 +12,7 @@ fn folder() -> PathBuf {
 }
 
 fn wanted() -> BTreeMap<String, String> {
-    let pages = RULES.iter().map(|rule| rule.meta()).map(|meta| (format!("{}.md", meta.code), finding_page(meta)));
+    let pages = rules::all().map(Rule::meta).map(|meta| (format!("{}.md", meta.code), finding_page(meta)));
     pages.chain([("README.md".to_owned(), index_page())]).collect()
 }
 

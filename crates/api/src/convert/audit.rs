@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use ipam_audit_core::{
     finding::Severity,
     outcome::{ConditionStatus, ConditionType, NodeOutcome, RuleAnswer, SubnetOutcome},
-    rules,
+    rules::{self, Rule},
     source::SourceState,
     text,
 };
@@ -296,7 +296,7 @@ fn display(ctx: &Context<'_>) -> AuditDisplay {
 
 /// How many problems: a lower bound, or nothing at all, if rules that could find more could not look.
 fn problem_count(ctx: &Context<'_>, found: u32, severity: Severity) -> String {
-    let silent = rules::RULES.iter().map(|rule| rule.meta()).filter(|meta| ctx.is_inconclusive(meta.code));
+    let silent = rules::all().map(Rule::meta).filter(|meta| ctx.may_find_more(meta.code));
     let more_possible = silent.map(|meta| meta.severity).any(|worst| worst >= severity);
     match (found, more_possible) {
         (0, true) => "?".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipam_audit_core::{
-    outcome::{AuditOutcome, RuleAnswer},
+    outcome::{AuditOutcome, RuleAnswer, RuleResult},
     policy::AuditPolicy,
     source::{FaultCategory, Source, SourceState},
 };
@@ -16,6 +16,8 @@ pub struct Context<'a> {
     pub(super) outcome: &'a AuditOutcome,
     trust: BTreeMap<Source, Trust>,
     inconclusive: BTreeSet<&'static str>,
+    /// Of those, the rules whose sources this cluster has and this program reads.
+    blinded: BTreeSet<&'static str>,
 }
 
 /// What one source is good for.
@@ -73,11 +75,16 @@ impl<'a> Context<'a> {
     pub fn new(outcome: &'a AuditOutcome, policy: &AuditPolicy) -> Self {
         let limit = SignedDuration::from_secs(i64::from(policy.thresholds.stale_seconds));
         let trust = |state: &SourceState| (state.source, Trust::of(state, outcome.taken_at, limit));
-        let silent = outcome.rules.iter().filter(|rule| matches!(rule.answer, RuleAnswer::Inconclusive { .. }));
+        let trust: BTreeMap<Source, Trust> = outcome.sources.iter().map(trust).collect();
+        // A source that is not collected, or not installed, hides nothing.
+        let hides = |source: &Source| trust.get(source).is_some_and(|trust| *trust != Trust::NotInstalled);
+        let silent = |rule: &&RuleResult| matches!(rule.answer, RuleAnswer::Inconclusive { .. });
+        let blinded = |rule: &&RuleResult| matches!(&rule.answer, RuleAnswer::Inconclusive { missing, .. } if missing.iter().any(hides));
         Self {
             outcome,
-            trust: outcome.sources.iter().map(trust).collect(),
-            inconclusive: silent.map(|rule| rule.code).collect(),
+            inconclusive: outcome.rules.iter().filter(silent).map(|rule| rule.code).collect(),
+            blinded: outcome.rules.iter().filter(blinded).map(|rule| rule.code).collect(),
+            trust,
         }
     }
 
@@ -109,6 +116,11 @@ impl<'a> Context<'a> {
     /// What is known now, or what was known before if that cannot be seen for the lack of a source.
     pub(super) fn or_kept<T: Clone>(&self, now: Option<T>, sources: &[Source], before: Option<&T>) -> Option<T> {
         now.or_else(|| self.lost(sources).and_then(|_| before.cloned()))
+    }
+
+    /// Whether a rule could not look at something that this cluster has and this program reads.
+    pub(super) fn may_find_more(&self, code: &str) -> bool {
+        self.blinded.contains(code)
     }
 
     /// Whether a rule could not look.

@@ -1,6 +1,6 @@
 //! What a user decides.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,6 +155,16 @@ pub struct IpamAuditSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<ThresholdsSpec>,
 
+    /// Other thresholds for some node groups or subnets; the first that matches wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub overrides: Vec<OverrideSpec>,
+
+    /// Findings that are accepted: they count nowhere and send no event, and the audit's status says how many there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub suppressions: Vec<SuppressionSpec>,
+
     /// Rules that are not evaluated, by code or name: `IPAM210` or `warm-pool-too-large`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(max = 64)))]
@@ -252,6 +262,19 @@ pub struct ThresholdsSpec {
         .message("write a percentage from 1 to 99, for example 10"))]
     pub subnet_free_percent: Option<i32>,
 
+    /// A subnet with fewer free addresses is low, whatever its size. Default 16, one prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 65536")
+        .message("write a number of addresses from 0 to 65536, for example 16"))]
+    pub subnet_free_addresses: Option<i32>,
+
+    /// The share of its nodes that a subnet shall be able to replace at once, in percent: a rolling upgrade's surge.
+    /// Default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 100")
+        .message("write a percentage from 0 to 100, for example 10"))]
+    pub surge_percent: Option<i32>,
+
     /// How many pods a node shall be able to start at once: the burst goal of its warm pool. Default 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 1000")
@@ -276,6 +299,19 @@ pub struct ThresholdsSpec {
         .message("write a percentage from 1 to 99, for example 85"))]
     pub branch_used_percent: Option<i32>,
 
+    /// How long a node may be cordoned, draining or empty before the addresses it holds count as waste, for example `1h`;
+    /// from `1m` to `24h`. Default `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]+[smh])+$')")
+            .message("write a duration in seconds, minutes or hours, for example 30m or 1h"),
+        validation = Rule::new("!self.matches('^([0-9]+[smh])+$') || \
+            (duration(self) >= duration('1m') && duration(self) <= duration('24h'))")
+            .message("write a duration from 1m to 24h, for example 1h")
+    )]
+    pub cordoned_after: Option<String>,
+
     /// The age from which on data count as stale and prove nothing, for example `15m`; from `1m` to `24h`, and not below
     /// `spec.interval`. Default `15m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -288,6 +324,51 @@ pub struct ThresholdsSpec {
             .message("write a duration from 1m to 24h, for example 15m")
     )]
     pub stale_after: Option<String>,
+}
+
+/// Other thresholds for what matches. What they leave out is as in `spec.thresholds`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.nodeGroup) != has(self.subnet)")
+    .message("write either nodeGroup or subnet, for example nodeGroup: batch-*"))]
+pub struct OverrideSpec {
+    /// Node groups or node pools by name; `*` stands for any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub node_group: Option<String>,
+
+    /// Subnets by id or by their tag `Name`; `*` stands for any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub subnet: Option<String>,
+
+    /// The thresholds. `staleAfter` has no effect here: sources are not of a node group.
+    pub thresholds: ThresholdsSpec,
+}
+
+/// Findings that somebody accepts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SuppressionSpec {
+    /// The rule, by code or name: `IPAM210` or `warm-pool-too-large`.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^(IPAM[0-9]{3}|[a-z0-9]+(-[a-z0-9]+)*)$')")
+        .message("write the code or the name of a rule, for example IPAM210 or warm-pool-too-large; \
+            `ipam-audit explain` lists them"))]
+    pub rule: String,
+
+    /// Names of subjects or of their node groups; `*` stands for any text. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub subject: Option<String>,
+
+    /// Why it is accepted. Whoever reads it next year will ask.
+    #[schemars(length(min = 1, max = 512))]
+    pub reason: String,
+
+    /// When it ends, as `2027-01-31T00:00:00Z`. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }
 
 /// What is written besides the status of the audit.

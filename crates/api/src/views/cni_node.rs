@@ -68,10 +68,8 @@ impl CniNodeView {
         let meta = &self.metadata;
         let name = meta.name.as_deref().ok_or_else(|| Malformed::missing("CNINode", meta, "metadata.name"))?;
         let features = self.spec.features.iter().flatten();
-        Ok(CniNode {
-            name: interner.node(name),
-            wants_trunk: features.filter_map(|feature| feature.name.as_deref()).any(|name| name == FEATURE_TRUNK),
-        })
+        let wants_trunk = features.filter_map(|feature| feature.name.as_deref()).any(|name| name == FEATURE_TRUNK);
+        Ok(CniNode::new(interner.node(name), wants_trunk))
     }
 }
 

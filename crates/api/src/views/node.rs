@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ipam_audit_core::{
     ids::{EniId, InstanceId, InstanceType, Zone},
-    snapshot::{Node, Platform, TrunkHints},
+    snapshot::{Node, NodeState, Platform, TrunkHints},
 };
 use k8s_openapi::api::core::v1::Node as FullNode;
 use kube::{Resource, core::ObjectMeta};
@@ -70,7 +70,6 @@ impl Keep for Pods {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRow {
     node: Arc<Node>,
-    labels: Box<[(Arc<str>, Arc<str>)]>,
     /// Annotations whose value is an interface: one of them may be the one that an audit names.
     interfaces: Box<[(Arc<str>, EniId)]>,
 }
@@ -93,7 +92,7 @@ impl NodeRow {
 
     /// Its labels, sorted by key: what a selector looks at.
     pub fn labels(&self) -> &[(Arc<str>, Arc<str>)] {
-        &self.labels
+        &self.node.labels
     }
 }
 
@@ -119,10 +118,12 @@ impl NodeView {
                 annotation: None,
                 legacy_label: self.label(LEGACY_TRUNK).map(|text| interner.text(text)),
             },
+            labels: pairs(meta.labels.as_ref(), |key, value| Some((interner.text(key), interner.text(value)))),
+            annotations: Box::default(),
+            state: NodeState::default(),
         };
         Ok(NodeRow {
             node: Arc::new(node),
-            labels: pairs(meta.labels.as_ref(), |key, value| Some((interner.text(key), interner.text(value)))),
             interfaces: pairs(meta.annotations.as_ref(), |key, value| {
                 value.starts_with("eni-").then(|| (key.into(), EniId::from(value)))
             }),
@@ -143,12 +144,13 @@ impl NodeView {
     fn platform(&self) -> Platform {
         let provider = self.spec.provider_id.as_deref().filter(|id| !id.is_empty());
         let foreign = provider.is_some_and(|id| InstanceId::from_provider_id(id).is_none());
-        if foreign || matches!(self.label(COMPUTE_TYPE), Some("fargate" | "hybrid" | "auto")) {
-            Platform::Unmanaged
-        } else if self.label(OS) == Some("windows") {
-            Platform::Windows
-        } else {
-            Platform::LinuxEc2
+        match self.label(COMPUTE_TYPE) {
+            Some("fargate") => Platform::Fargate,
+            Some("hybrid") => Platform::Hybrid,
+            Some("auto") => Platform::AutoMode,
+            _ if foreign => Platform::Foreign,
+            _ if self.label(OS) == Some("windows") => Platform::Windows,
+            _ => Platform::LinuxEc2,
         }
     }
 }
@@ -218,8 +220,8 @@ mod tests {
                 .node
                 .platform
         };
-        assert_eq!(platform(json!({"eks.amazonaws.com/compute-type": "auto"}), "aws:///a/i-1"), Platform::Unmanaged);
-        assert_eq!(platform(json!({}), "aws:///a/fargate-ip-10-0-0-1"), Platform::Unmanaged);
+        assert_eq!(platform(json!({"eks.amazonaws.com/compute-type": "auto"}), "aws:///a/i-1"), Platform::AutoMode);
+        assert_eq!(platform(json!({}), "aws:///a/fargate-ip-10-0-0-1"), Platform::Foreign);
         assert_eq!(platform(json!({"kubernetes.io/os": "windows"}), "aws:///a/i-1"), Platform::Windows);
         assert_eq!(platform(json!({}), ""), Platform::LinuxEc2);
     }

@@ -112,7 +112,10 @@ impl PodView {
             terminating: meta.deletion_timestamp.is_some(),
             branch: self.branch(),
             created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
+            scheduled_at: None,
+            finished_at: None,
             refused_at: None,
+            traits: None,
         })
     }
 

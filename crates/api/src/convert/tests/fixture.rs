@@ -5,11 +5,12 @@ use std::{net::Ipv4Addr, sync::Arc};
 use ipam_audit_core::{
     engine::evaluate,
     inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
+    memory::Memory,
     outcome::AuditOutcome,
     policy::AuditPolicy,
     snapshot::{
-        AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, EnvValue, Node, Platform, Pod, PodPhase,
-        TrunkHints,
+        AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
+        NodeState, Platform, Pod, PodPhase, TrunkHints,
     },
     source::Reading,
 };
@@ -24,7 +25,7 @@ pub(crate) fn at(text: &str) -> Timestamp {
 
 /// The outcome under the default policy.
 pub(crate) fn audit(snapshot: &ClusterSnapshot) -> AuditOutcome {
-    evaluate(snapshot, &AuditPolicy::default())
+    evaluate(snapshot, &AuditPolicy::default(), &Memory::default())
 }
 
 /// So many nodes in a /20 of which others leave 13 addresses, at noon.
@@ -41,17 +42,22 @@ pub(crate) fn incident_at(nodes: u8, now: Timestamp) -> ClusterSnapshot {
             .into(),
     });
     let rows = 0..nodes;
-    let aws_node_pods =
-        rows.clone().map(|number| AwsNodePod { node: node_name(number), env: env.clone(), ready: true });
+    let aws_node_pods = rows.clone().map(|number| AwsNodePod::running(node_name(number), env.clone()));
     ClusterSnapshot {
         taken_at: now,
         nodes: Reading::fresh(rows.clone().map(node).collect(), now),
         pods: Reading::fresh(rows.clone().map(pod).collect(), now),
         aws_node: Reading::fresh(
-            AwsNode { daemon_set: "kube-system/aws-node".into(), template: env.clone(), pods: aws_node_pods.collect() },
+            AwsNode {
+                daemon_set: "kube-system/aws-node".into(),
+                template: env.clone(),
+                pods: aws_node_pods.collect(),
+                manifest: AwsNodeManifest::default(),
+            },
             now,
         ),
         cni_nodes: Reading::fresh(Vec::new(), now),
+        objects: ClusterObjects::default(),
         ec2: Inventory {
             vpcs: Reading::fresh(Vec::new(), now),
             subnets: Reading::fresh(vec![subnet()], now),
@@ -61,6 +67,7 @@ pub(crate) fn incident_at(nodes: u8, now: Timestamp) -> ClusterSnapshot {
             ),
             instance_types: Reading::default(),
             reservations: Reading::fresh(Vec::new(), now),
+            ..Inventory::default()
         },
     }
 }
@@ -83,6 +90,9 @@ fn node(number: u8) -> Arc<Node> {
         platform: Platform::LinuxEc2,
         created_at: None,
         trunk_hints: TrunkHints::default(),
+        labels: Box::default(),
+        annotations: Box::default(),
+        state: NodeState::default(),
     })
 }
 
@@ -99,7 +109,10 @@ fn pod(number: u8) -> Arc<Pod> {
         terminating: false,
         branch: BranchUse::No,
         created_at: None,
+        scheduled_at: None,
+        finished_at: None,
         refused_at: None,
+        traits: None,
     })
 }
 
@@ -127,6 +140,8 @@ fn interface(number: u8, card: u32) -> Interface {
             delete_on_termination: Some(true),
             attached_at: None,
         }),
+        groups: Box::default(),
+        owner: None,
         tags: Box::default(),
     }
 }
@@ -141,6 +156,8 @@ fn subnet() -> Subnet {
         available: 13,
         state: "available".into(),
         owner: None,
+        ipv6: false,
+        outpost: false,
         tags: Box::default(),
     }
 }
