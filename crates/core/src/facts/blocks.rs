@@ -1,101 +1,365 @@
-//! Whole free /28 blocks of a subnet: what a prefix needs.
+//! The /28 blocks of a subnet: what a prefix needs is a whole aligned block of 16 addresses in which nothing is taken.
 //!
-//! An upper bound: occupants that are not visible, and the part of the pool that EC2 keeps for single addresses, can
-//! only lower it.
+//! EC2 has no call that says how many there are, so they are counted from what is visible: interfaces and reservations.
+//! Blocks follow the address, not the subnet's first address; EC2's ranges are aligned to their size, so that the two
+//! agree. The count is an upper bound: occupants that are not visible, and the part of the pool that EC2 keeps for
+//! single addresses, can only lower it. `docs/concepts.md` says what the letters of the map mean.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
-use crate::inventory::{CidrReservation, Interface, ReservationKind};
+use crate::{
+    inventory::{CidrReservation, Interface, ReservationKind},
+    net::{ADDRESSES_PER_PREFIX, Prefix28},
+};
 
 const BLOCK_BITS: u8 = 28;
+/// All 16 addresses of a block.
+const WHOLE: u16 = u16::MAX;
+/// The longest map; what is left out is counted at its end.
+const MAP_BYTES: usize = 2_000;
 
-/// The blocks of one subnet, occupied or not.
+/// The blocks of one subnet, occupied or not. Empty for ranges smaller than a block.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     cidr: Ipv4Net,
-    occupied: Vec<bool>,
+    cells: Vec<Cell>,
+    kept: Vec<Ipv4Net>,
+}
+
+/// One block; each mask has a bit per address.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    /// AWS' own addresses.
+    aws: u16,
+    /// Single addresses of interfaces.
+    used: u16,
+    /// Inside a reservation of kind `explicit`.
+    explicit: u16,
+    /// Inside a reservation of kind `prefix`.
+    kept: u16,
+    /// Assigned as a prefix.
+    prefix: bool,
+    holder: Holder,
+}
+
+/// Who has the single addresses of a block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Holder {
+    #[default]
+    Nobody,
+    /// One node.
+    Node(usize),
+    /// Several nodes, or somebody else.
+    Others,
+}
+
+/// What has become of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Aws,
+    Prefix,
+    /// Taken by 16 single addresses.
+    Full,
+    /// Taken by some single addresses.
+    Broken,
+    Explicit,
+    /// Free, inside a reservation for prefixes.
+    Kept,
+    Free,
+}
+
+impl State {
+    const fn letter(self) -> char {
+        match self {
+            Self::Aws => 'R',
+            Self::Prefix => 'P',
+            Self::Full => 'U',
+            Self::Broken => 'f',
+            Self::Explicit => 'X',
+            Self::Kept => 'p',
+            Self::Free => 'F',
+        }
+    }
+
+    const fn is_free(self) -> bool {
+        matches!(self, Self::Kept | Self::Free)
+    }
+}
+
+impl Cell {
+    fn state(self) -> State {
+        match self {
+            Self { aws: 1.., .. } => State::Aws,
+            Self { prefix: true, .. } => State::Prefix,
+            Self { used: WHOLE, .. } => State::Full,
+            Self { used: 1.., .. } => State::Broken,
+            Self { explicit: 1.., .. } => State::Explicit,
+            Self { kept: WHOLE, .. } => State::Kept,
+            Self { .. } => State::Free,
+        }
+    }
+
+    /// How many addresses of a mask nobody has.
+    fn untaken(self, mask: u16) -> u32 {
+        if self.prefix { 0 } else { (mask & !self.used & !self.aws).count_ones() }
+    }
+}
+
+/// A broken block that few addresses keep from being whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NearlyFree {
+    /// Which.
+    pub(crate) block: Prefix28,
+    /// Single addresses in it.
+    pub(crate) occupants: u32,
+}
+
+/// How a reservation for prefixes is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    /// Its range.
+    pub(crate) cidr: Ipv4Net,
+    /// Blocks in it that can be assigned at all.
+    pub(crate) blocks: u32,
+    /// Those that are free.
+    pub(crate) free: u32,
+    /// Those that are assigned as prefixes.
+    pub(crate) prefixes: u32,
+    /// Blocks that single addresses keep from being assigned.
+    pub(crate) intruded: u32,
+    /// Those single addresses.
+    pub(crate) intruders: u32,
 }
 
 impl Blocks {
-    /// The blocks of a subnet in which only AWS' own addresses are taken: the first and the last block.
-    pub(super) fn of(cidr: Ipv4Net) -> Self {
+    /// The blocks of a subnet in which only AWS' own addresses are taken: the first four and the last.
+    pub(crate) fn of(cidr: Ipv4Net) -> Self {
+        let cidr = cidr.trunc();
         let blocks = if cidr.prefix_len() > BLOCK_BITS { 0 } else { 1_usize << (BLOCK_BITS - cidr.prefix_len()) };
-        let mut occupied = vec![false; blocks];
-        if let Some(first) = occupied.first_mut() {
-            *first = true;
+        let mut cells = vec![Cell::default(); blocks];
+        if let Some(first) = cells.first_mut() {
+            first.aws = 0x000f;
         }
-        if let Some(last) = occupied.last_mut() {
-            *last = true;
+        if let Some(last) = cells.last_mut() {
+            last.aws |= 0x8000;
         }
-        Self { cidr, occupied }
+        Self { cidr, cells, kept: Vec::new() }
     }
 
     /// Takes what an interface has.
-    pub(super) fn occupy(&mut self, interface: &Interface) {
-        let singles = interface.primary.iter().chain(&interface.secondary).copied();
-        for address in singles.chain(interface.prefixes.iter().map(|prefix| prefix.first())) {
-            self.occupy_address(address);
+    pub(crate) fn occupy(&mut self, interface: &Interface) {
+        self.occupy_by(interface, None);
+    }
+
+    /// Takes what an interface has; `node` is the index of the node that it is attached to.
+    pub(crate) fn occupy_by(&mut self, interface: &Interface, node: Option<usize>) {
+        let by = node.map_or(Holder::Others, Holder::Node);
+        for address in interface.primary.iter().chain(&interface.secondary) {
+            let bit = 1 << (u32::from(*address) & 0xf);
+            let Some(cell) = self.cell(*address) else { continue };
+            cell.used |= bit;
+            cell.holder = match cell.holder {
+                Holder::Nobody => by,
+                same if same == by => same,
+                _ => Holder::Others,
+            };
+        }
+        for prefix in &interface.prefixes {
+            if let Some(cell) = self.cell(prefix.first()) {
+                cell.prefix = true;
+            }
         }
     }
 
-    /// Takes what an explicit reservation covers: nothing is assigned there by itself.
-    pub(super) fn reserve(&mut self, reservation: &CidrReservation) {
-        if reservation.kind != ReservationKind::Explicit {
-            return;
+    /// Marks what a reservation covers. Nothing is assigned out of an explicit one by itself, and only prefixes out of
+    /// one for prefixes. Other kinds are not known to matter.
+    pub(crate) fn reserve(&mut self, reservation: &CidrReservation) {
+        let explicit = match reservation.kind {
+            ReservationKind::Explicit => true,
+            ReservationKind::Prefix => false,
+            ReservationKind::Other(_) => return,
+        };
+        let range = reservation.cidr.trunc();
+        if !explicit {
+            self.kept.push(range);
         }
-        let step = u32::from(reservation.cidr.network())..=u32::from(reservation.cidr.broadcast());
-        for address in step.step_by(16) {
-            self.occupy_address(address.into());
-        }
-    }
-
-    fn occupy_address(&mut self, address: Ipv4Addr) {
-        if !self.cidr.contains(&address) {
-            return;
-        }
-        let offset = u32::from(address) - u32::from(self.cidr.network());
-        let block = usize::try_from(offset / 16).ok().and_then(|index| self.occupied.get_mut(index));
-        if let Some(block) = block {
-            *block = true;
+        for (address, mask) in blocks_of(range) {
+            let Some(cell) = self.cell(address) else { continue };
+            let field = if explicit { &mut cell.explicit } else { &mut cell.kept };
+            *field |= mask;
         }
     }
 
-    /// How many are whole and free.
-    pub(super) fn free(&self) -> u32 {
-        u32::try_from(self.occupied.iter().filter(|occupied| !**occupied).count()).unwrap_or(u32::MAX)
+    fn cell(&mut self, address: Ipv4Addr) -> Option<&mut Cell> {
+        let index = self.index(address)?;
+        self.cells.get_mut(index)
     }
+
+    fn index(&self, address: Ipv4Addr) -> Option<usize> {
+        let offset = u32::from(address).checked_sub(u32::from(self.cidr.network()))?;
+        usize::try_from(offset / ADDRESSES_PER_PREFIX).ok().filter(|index| *index < self.cells.len())
+    }
+
+    fn block(&self, index: usize) -> Prefix28 {
+        let offset = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(ADDRESSES_PER_PREFIX);
+        Prefix28::containing(u32::from(self.cidr.network()).saturating_add(offset).into())
+    }
+
+    fn count(&self, wanted: impl Fn(State) -> bool) -> u32 {
+        u32::try_from(self.cells.iter().filter(|cell| wanted(cell.state())).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whole free blocks.
+    pub(crate) fn free(&self) -> u32 {
+        self.count(State::is_free)
+    }
+
+    /// Those of them that a reservation keeps for prefixes: EC2 does not count them as available.
+    pub(crate) fn free_kept(&self) -> u32 {
+        self.count(|state| state == State::Kept)
+    }
+
+    /// Blocks that single addresses keep from being prefixes.
+    pub(crate) fn broken(&self) -> u32 {
+        self.count(|state| matches!(state, State::Broken | State::Full))
+    }
+
+    /// Blocks assigned as prefixes.
+    pub(crate) fn prefixes(&self) -> u32 {
+        self.count(|state| state == State::Prefix)
+    }
+
+    /// Broken blocks in a hundred of those that are no prefix and could be one, rounded up; none if there is none.
+    pub(crate) fn fragmentation_percent(&self) -> Option<u32> {
+        let broken = self.broken();
+        let all = broken + self.free();
+        (all > 0).then(|| (broken * 100).div_ceil(all))
+    }
+
+    /// The largest aligned range that is free, the first of that size.
+    pub(crate) fn largest_free(&self) -> Option<Ipv4Net> {
+        self.largest(State::is_free)
+    }
+
+    /// The largest aligned range that is free and in no reservation: a new one for prefixes fits there.
+    pub(crate) fn largest_unreserved(&self) -> Option<Ipv4Net> {
+        self.largest(|state| state == State::Free)
+    }
+
+    /// Ranges of each size are aligned in the subnet as they are by address, so that pairs of pairs find them all.
+    fn largest(&self, wanted: impl Fn(State) -> bool) -> Option<Ipv4Net> {
+        let mut level: Vec<bool> = self.cells.iter().map(|cell| wanted(cell.state())).collect();
+        let mut best = None;
+        let mut bits = BLOCK_BITS;
+        while let Some(at) = level.iter().position(|whole| *whole) {
+            let first = self.block(at << (BLOCK_BITS - bits));
+            best = Ipv4Net::new(first.first(), bits).ok();
+            if level.len() < 2 {
+                break;
+            }
+            level = level.chunks(2).map(|pair| pair.iter().all(|whole| *whole)).collect();
+            bits -= 1;
+        }
+        best
+    }
+
+    /// Addresses inside reservations for prefixes that nobody has: EC2 does not count them as available.
+    pub(crate) fn untaken_kept(&self) -> u32 {
+        self.cells.iter().map(|cell| cell.untaken(cell.kept)).sum()
+    }
+
+    /// Addresses inside explicit reservations that nobody has.
+    pub(crate) fn untaken_explicit(&self) -> u32 {
+        self.cells.iter().map(|cell| cell.untaken(cell.explicit & !cell.kept)).sum()
+    }
+
+    /// Addresses inside explicit reservations, taken or not.
+    pub(crate) fn explicit(&self) -> u32 {
+        self.cells.iter().map(|cell| cell.explicit.count_ones()).sum()
+    }
+
+    /// Addresses that visible interfaces have.
+    pub(crate) fn visible(&self) -> u32 {
+        let taken = |cell: &Cell| if cell.prefix { ADDRESSES_PER_PREFIX } else { (cell.used & !cell.aws).count_ones() };
+        self.cells.iter().map(taken).sum()
+    }
+
+    /// Broken blocks that would be whole if one node gave back what it has, per node.
+    pub(crate) fn recoverable(&self) -> BTreeMap<usize, u32> {
+        let mut nodes = BTreeMap::new();
+        for cell in &self.cells {
+            let broken = matches!(cell.state(), State::Broken | State::Full) && cell.explicit == 0;
+            if let (true, Holder::Node(node)) = (broken, cell.holder) {
+                *nodes.entry(node).or_default() += 1;
+            }
+        }
+        nodes
+    }
+
+    /// Broken blocks with the fewest occupants, at most so many.
+    pub(crate) fn nearly_free(&self, most: usize) -> Vec<NearlyFree> {
+        let broken = self.cells.iter().enumerate().filter(|(_, cell)| cell.state() == State::Broken);
+        let mut blocks: Vec<NearlyFree> = broken
+            .map(|(index, cell)| NearlyFree { block: self.block(index), occupants: cell.used.count_ones() })
+            .collect();
+        blocks.sort_by_key(|nearly| (nearly.occupants, nearly.block));
+        blocks.truncate(most);
+        blocks
+    }
+
+    /// How each reservation for prefixes is used.
+    pub(crate) fn reservations(&self) -> Vec<Reservation> {
+        self.kept.iter().map(|cidr| self.reservation(*cidr)).collect()
+    }
+
+    fn reservation(&self, cidr: Ipv4Net) -> Reservation {
+        let mut of = Reservation { cidr, blocks: 0, free: 0, prefixes: 0, intruded: 0, intruders: 0 };
+        for (address, _) in blocks_of(cidr) {
+            let Some(cell) = self.index(address).and_then(|index| self.cells.get(index)) else { continue };
+            match cell.state() {
+                State::Aws => continue,
+                State::Kept => of.free += 1,
+                State::Prefix => of.prefixes += 1,
+                State::Broken | State::Full => {
+                    of.intruded += 1;
+                    of.intruders += (cell.used & cell.kept).count_ones();
+                }
+                State::Explicit | State::Free => {}
+            }
+            of.blocks += 1;
+        }
+        of
+    }
+
+    /// The blocks in order, run by run: `1R 14F 2P`. What does not fit is counted: `+1200`.
+    pub(crate) fn map(&self) -> String {
+        let mut map = String::new();
+        let mut told = 0;
+        for run in self.cells.chunk_by(|one, next| one.state() == next.state()) {
+            let letter = run.first().map_or(' ', |cell| cell.state().letter());
+            let word = format!("{}{letter}", run.len());
+            if map.len() + word.len() + 1 > MAP_BYTES {
+                map.push_str(&format!(" +{}", self.cells.len() - told));
+                break;
+            }
+            if told > 0 {
+                map.push(' ');
+            }
+            map.push_str(&word);
+            told += run.len();
+        }
+        map
+    }
+}
+
+/// The blocks that a range touches, each by its first address, with the range's addresses in it.
+fn blocks_of(range: Ipv4Net) -> impl Iterator<Item = (Ipv4Addr, u16)> {
+    let (first, last) = (u32::from(range.network()), u32::from(range.broadcast()));
+    let mask = if range.prefix_len() <= BLOCK_BITS { WHOLE } else { (WHOLE >> (15 - (last - first))) << (first & 0xf) };
+    (first & !0xf..=last).step_by(16).map(move |address| (address.into(), mask))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tests::fixtures::interface;
-
-    #[test]
-    fn an_empty_subnet_loses_its_first_and_last_block() {
-        for (cidr, free) in
-            [("10.0.0.0/28", 0), ("10.0.0.0/27", 0), ("10.0.0.0/26", 2), ("10.0.0.0/20", 254), ("10.0.0.0/29", 0)]
-        {
-            assert_eq!(Blocks::of(cidr.parse().unwrap()).free(), free, "{cidr}");
-        }
-    }
-
-    #[test]
-    fn one_address_breaks_a_block_and_a_prefix_takes_one() {
-        let mut blocks = Blocks::of("10.0.0.0/24".parse().unwrap());
-        let mut row = interface("eni-1", "subnet-1");
-        row.primary = Some([10, 0, 0, 20].into());
-        row.secondary = [[10, 0, 0, 21].into(), [10, 0, 0, 200].into(), [10, 0, 9, 9].into()].into();
-        row.prefixes = ["10.0.0.64/28".parse().unwrap()].into();
-        blocks.occupy(&row);
-        assert_eq!(blocks.free(), 14 - 3);
-        let reservation =
-            |kind| CidrReservation { subnet: "subnet-1".into(), cidr: "10.0.0.96/27".parse().unwrap(), kind };
-        blocks.reserve(&reservation(ReservationKind::Prefix));
-        assert_eq!(blocks.free(), 11);
-        blocks.reserve(&reservation(ReservationKind::Explicit));
-        assert_eq!(blocks.free(), 9);
-    }
-}
+mod tests;
