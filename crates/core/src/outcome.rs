@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     finding::{Finding, Severity},
-    ids::{InstanceType, NodeName, SubnetId, Zone},
+    ids::{EniId, InstanceType, NodeName, SubnetId, Zone},
     memory::Memory,
     source::{Source, SourceState},
 };
@@ -243,7 +243,7 @@ pub struct NodeOutcome {
     pub pool_pods: Option<u32>,
     /// Pods on it that wait for an address.
     pub waiting_pods: Option<u32>,
-    /// Its trunk, if it has one.
+    /// Its trunk, if it has one or is meant to have one.
     pub branches: Option<BranchSlots>,
     /// The CNI on it.
     pub cni: Option<CniSeen>,
@@ -268,13 +268,32 @@ pub struct NodeAddresses {
     pub prefixes: u32,
 }
 
-/// Branch slots of a trunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Branch slots of a trunk, or of one that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BranchSlots {
     /// Branches in use.
     pub used: u32,
     /// The type's limit; none if the type is not known.
     pub limit: Option<u32>,
+    /// What speaks of the trunk.
+    pub chain: Option<TrunkChain>,
+}
+
+/// From the intent to EC2: what speaks of a node's trunk. None is what its source does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrunkChain {
+    /// Whether the node's own `aws-node` pod has `ENABLE_POD_ENI`.
+    pub intended: Option<bool>,
+    /// Whether the node's CNINode asks for a trunk.
+    pub requested: Option<bool>,
+    /// Whether the node publishes branch slots (allocatable `vpc.amazonaws.com/pod-eni`).
+    pub resource: Option<bool>,
+    /// The trunk that EC2 shows; none if there is none, or while the node's interfaces are not known.
+    pub interface: Option<EniId>,
+    /// The trunk that the node's annotation names: a hint that nothing rests on.
+    pub annotation: Option<EniId>,
+    /// The legacy label `vpc.amazonaws.com/has-trunk-attached`: a hint that nothing rests on.
+    pub label: Option<Arc<str>>,
 }
 
 /// The CNI's configuration on a node.

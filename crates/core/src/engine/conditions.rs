@@ -189,12 +189,16 @@ fn node_subnet(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>) -> Condit
     if subnet.is_full() { bad(KIND, "SubnetFull", message) } else { good(KIND, "SubnetHasRoom", message) }
 }
 
+/// Information does not take slots away: only findings from a warning on turn it to `False`.
 fn node_branches(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::BranchCapacityAvailable;
-    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, &[Source::Nodes, Source::Pods])) {
+    let serious = findings.partition_point(|finding| finding.severity >= Severity::Warning);
+    let serious = findings.get(..serious).unwrap_or_default();
+    if let Some(condition) = violated(KIND, serious).or_else(|| trust.unknown(KIND, &[Source::Nodes, Source::Pods])) {
         return condition;
     }
     match node.trunk {
+        None if node.signals.wanted() => good(KIND, "NoTrunk", "the node has no trunk; no pod needs one here"),
         None => good(KIND, "NotUsed", "the node has no trunk: security groups for pods are off here"),
         Some(trunk) => match trunk.limit {
             None => unknown(KIND, "the limit of its instance type is not known"),

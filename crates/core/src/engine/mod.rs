@@ -15,7 +15,7 @@ use crate::{
     facts::{Facts, NodeFacts, SubnetFacts},
     finding::{Finding, Home},
     memory::Memory,
-    outcome::{AuditOutcome, BranchSlots, CniSeen, NodeAddresses, NodeOutcome, SubnetOutcome},
+    outcome::{AuditOutcome, CniSeen, NodeAddresses, NodeOutcome, SubnetOutcome},
     policy::AuditPolicy,
     snapshot::{ClusterSnapshot, Platform},
 };
@@ -102,7 +102,7 @@ fn node_outcome(
         }),
         pool_pods: node.pool_pods,
         waiting_pods: node.pool_pods.map(|_| u32::try_from(node.waiting.len()).unwrap_or(u32::MAX)),
-        branches: node.trunk.map(|trunk| BranchSlots { used: trunk.branches, limit: trunk.limit }),
+        branches: node.branch_slots(),
         cni: node.cni.as_ref().map(|cni| CniSeen {
             version: cni.version_text(),
             mode: cni.mode_name(node.limits.as_ref()),

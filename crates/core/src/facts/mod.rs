@@ -11,8 +11,9 @@ pub(crate) mod karpenter;
 mod model;
 mod node;
 mod owner;
+pub(crate) mod sgp;
 mod subnet;
-mod trunk;
+pub(crate) mod trunk;
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub use cni::{Cni, branch_limit, interface_limit};
 pub use node::{NodeFacts, Pool, PoolInterface};
 pub use owner::Owner;
 pub use subnet::SubnetFacts;
-pub use trunk::TrunkFacts;
+pub use trunk::{TrunkFacts, TrunkSignals};
 
 /// All facts of one snapshot.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Facts<'a> {
     pub(crate) advice: Advice,
     /// Karpenter, where the cluster has it.
     pub(crate) karpenter: karpenter::Karpenter<'a>,
+    /// Security groups for pods, where the cluster uses them.
+    pub(crate) pod_groups: sgp::PodGroups<'a>,
 }
 
 impl<'a> Facts<'a> {
@@ -63,7 +66,8 @@ impl<'a> Facts<'a> {
         let subnets = subnet::all(snapshot, &nodes, &policy.thresholds);
         let advice = Advice::of(&nodes, &policy.thresholds);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
-        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, advice, karpenter }
+        let pod_groups = sgp::PodGroups::of(snapshot, &nodes);
+        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, advice, karpenter, pod_groups }
     }
 
     /// The facts of one subnet.

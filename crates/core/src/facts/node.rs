@@ -10,7 +10,7 @@ use super::{
     cni::{self, Cni},
     model::Kind,
     owner,
-    trunk::{self, TrunkFacts},
+    trunk::{self, TrunkFacts, TrunkSignals},
 };
 use crate::{
     ids::{InstanceId, InstanceType, SubnetId},
@@ -38,6 +38,8 @@ pub struct NodeFacts<'a> {
     pub capacity: Option<u32>,
     /// Its trunk, if it has one.
     pub trunk: Option<TrunkFacts<'a>>,
+    /// What speaks of a trunk, whether it has one or not.
+    pub signals: TrunkSignals<'a>,
     /// Pods that have, or want, an address of its pool; none while pods are missing.
     pub pool_pods: Option<u32>,
     /// Pods that count against max-pods and not against the pool: on the host's network, or with a branch.
@@ -130,6 +132,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
         pool: None,
         capacity: None,
         trunk: None,
+        signals: TrunkSignals::default(),
         pool_pods: None,
         other_pods: 0,
         waiting: Vec::new(),
@@ -239,7 +242,7 @@ fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>]) {
         let branches = pods.iter().filter(|pod| pod.phase != PodPhase::Finished && pod.branch != BranchUse::No).count();
         if branches > 0 {
             let branches = u32::try_from(branches).unwrap_or(u32::MAX);
-            facts.trunk = Some(TrunkFacts { interface: None, branches, limit: None });
+            facts.trunk = Some(TrunkFacts { interface: None, branches, cooling: 0, limit: None });
         }
     }
 }
