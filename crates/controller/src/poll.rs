@@ -264,7 +264,14 @@ fn unanswered() -> Inventory {
         let message = format!("EC2 was not read within {} minutes", READING_LIMIT.as_secs() / 60);
         Reading::missing(FaultCategory::Unreachable, message)
     }
-    Inventory { vpcs: late(), subnets: late(), interfaces: late(), instance_types: late(), reservations: late() }
+    Inventory {
+        vpcs: late(),
+        subnets: late(),
+        interfaces: late(),
+        instance_types: late(),
+        reservations: late(),
+        ..Inventory::default()
+    }
 }
 
 /// Counters added up by action.
@@ -303,7 +310,7 @@ impl<O> Poller<O> {
         let (mut instances, mut types): (BTreeSet<InstanceId>, BTreeSet<InstanceType>) = Default::default();
         self.state.read(|parts| {
             let nodes = parts.nodes.rows.rows().map(NodeRow::node);
-            for node in nodes.filter(|node| node.platform != Platform::Unmanaged) {
+            for node in nodes.filter(|node| matches!(node.platform, Platform::LinuxEc2 | Platform::Windows)) {
                 instances.extend(node.instance.clone());
                 types.extend(node.instance_type.clone());
             }
@@ -330,6 +337,9 @@ impl<O> Poller<O> {
             interfaces: merge.part(before.interfaces, now.interfaces),
             instance_types: merge.part(before.instance_types, now.instance_types),
             reservations: merge.part(before.reservations, now.reservations),
+            instances: merge.part(before.instances, now.instances),
+            security_groups: merge.part(before.security_groups, now.security_groups),
+            route_tables: merge.part(before.route_tables, now.route_tables),
         };
         log(&faults, &view.inventory.states());
         drop(views);

@@ -163,6 +163,7 @@ fn all_missing(fault: &SourceFault) -> Inventory {
         interfaces: missing(fault),
         instance_types: missing(fault),
         reservations: missing(fault),
+        ..Inventory::default()
     }
 }
 

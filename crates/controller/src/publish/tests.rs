@@ -16,10 +16,11 @@ use ipam_audit_api::{
 use ipam_audit_core::{
     engine,
     inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
+    memory::Memory,
     outcome::AuditOutcome,
     snapshot::{
-        AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, EnvValue, Node, Platform, Pod, PodPhase,
-        TrunkHints,
+        AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
+        NodeState, Platform, Pod, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
 };
@@ -44,7 +45,7 @@ fn snapshot(nodes: u8, free: u32) -> ClusterSnapshot {
             .into(),
     });
     let name = |number: u8| format!("node-{number}");
-    let running = |number: u8| AwsNodePod { node: name(number).into(), env: env.clone(), ready: true };
+    let running = |number: u8| AwsNodePod::running(name(number).into(), env.clone());
     ClusterSnapshot {
         taken_at: now,
         nodes: Reading::fresh((0..nodes).map(|number| Arc::new(node(number))).collect(), now),
@@ -54,10 +55,12 @@ fn snapshot(nodes: u8, free: u32) -> ClusterSnapshot {
                 daemon_set: "kube-system/aws-node".into(),
                 template: env.clone(),
                 pods: (0..nodes).map(running).collect(),
+                manifest: AwsNodeManifest::default(),
             },
             now,
         ),
         cni_nodes: Reading::fresh(Vec::new(), now),
+        objects: ClusterObjects::default(),
         ec2: Inventory {
             vpcs: Reading::fresh(Vec::new(), now),
             subnets: Reading::fresh(vec![subnet(free)], now),
@@ -67,6 +70,7 @@ fn snapshot(nodes: u8, free: u32) -> ClusterSnapshot {
             ),
             instance_types: Reading::fresh(Vec::new(), now),
             reservations: Reading::fresh(Vec::new(), now),
+            ..Inventory::default()
         },
     }
 }
@@ -85,6 +89,9 @@ fn node(number: u8) -> Node {
         platform: Platform::LinuxEc2,
         created_at: None,
         trunk_hints: TrunkHints::default(),
+        labels: Box::default(),
+        annotations: Box::default(),
+        state: NodeState::default(),
     }
 }
 
@@ -101,7 +108,10 @@ fn pod(number: u8) -> Pod {
         terminating: false,
         branch: BranchUse::No,
         created_at: None,
+        scheduled_at: None,
+        finished_at: None,
         refused_at: None,
+        traits: None,
     }
 }
 
@@ -125,6 +135,8 @@ fn interface(number: u8, device: u8) -> Interface {
             delete_on_termination: Some(true),
             attached_at: None,
         }),
+        groups: Box::default(),
+        owner: None,
         tags: Box::default(),
     }
 }
@@ -139,6 +151,8 @@ fn subnet(free: u32) -> Subnet {
         available: free,
         state: "available".into(),
         owner: None,
+        ipv6: false,
+        outpost: false,
         tags: Box::default(),
     }
 }
@@ -215,7 +229,7 @@ impl Rig {
 
     fn prepare(&self, snapshot: &ClusterSnapshot) -> Prepared {
         let settings = AuditSettings::try_from(&self.audit.spec).unwrap();
-        let outcome: AuditOutcome = engine::evaluate(snapshot, &settings.policy);
+        let outcome: AuditOutcome = engine::evaluate(snapshot, &settings.policy, &Memory::default());
         let observed = self.publisher.state.read(|parts| Observed {
             nodes: parts.node_reports.rows.of_audit("cluster"),
             subnets: parts.subnet_reports.rows.of_audit("cluster"),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipam_audit_api::v1alpha1::IpamAudit;
+use ipam_audit_core::memory::Memory as Looks;
 use kube::core::ObjectMeta;
 use tokio::time::Instant;
 
@@ -32,6 +33,8 @@ pub(super) struct Remembered {
     /// How often it waited for interrupted watches to come back.
     pub(super) chances: u32,
     pub(super) backoff: Backoff,
+    /// What its last evaluation leaves to the next.
+    pub(super) looks: Option<Looks>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,8 +42,8 @@ pub(super) struct LastRun {
     pub(super) spec: Option<i64>,
     pub(super) generation: u64,
     pub(super) at: Instant,
-    /// Whether a source was faulty: ages have to be told truly.
-    pub(super) faulty: bool,
+    /// Whether to look again soon: a source was faulty and its age has to be told truly, or a suspicion is to be proven.
+    pub(super) restless: bool,
 }
 
 impl Memory {
@@ -57,6 +60,7 @@ impl Memory {
             failure: None,
             chances: 0,
             backoff: Backoff::new(settings.retry_min, settings.retry_max),
+            looks: None,
         });
         change(remembered)
     }

@@ -6,7 +6,7 @@
 mod control;
 mod memory;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ipam_audit_api::{
     convert::{Context as Rendering, SameIgnoringTimes, render_stalled, render_suspended},
@@ -15,6 +15,7 @@ use ipam_audit_api::{
 };
 use ipam_audit_core::{
     engine,
+    memory::Memory as Looks,
     outcome::AuditOutcome,
     snapshot::ClusterSnapshot,
     source::{FaultCategory, SourceState},
@@ -108,7 +109,8 @@ impl Auditor {
         let generation = self.state.generation();
         let (audit, settings) = (Arc::new(audit), Arc::new(settings));
         let snapshot = self.collect(&settings, scope);
-        let outcome = self.evaluate(snapshot, &settings).await?;
+        let earlier = self.earlier_looks(&audit);
+        let outcome = self.evaluate(snapshot, &settings, earlier).await?;
         let prepared = self.render(&audit, &outcome, &settings).await?;
         let needed = prepared.writes();
         let published = match self.publish(prepared).await {
@@ -117,7 +119,9 @@ impl Auditor {
         };
         self.metrics.keep(&audit.name_any(), &outcome);
         self.metrics.count_audit("Finished");
-        let faulty = outcome.sources.iter().filter(|state| ages(state)).count();
+        let faulty = outcome.sources.iter().any(ages);
+        // A suspicion is proven by a later look, also if nothing changes until then.
+        let restless = faulty || !outcome.suspects.is_empty();
         let first = self.remember(&meta, |remembered| remembered.last.is_none());
         if first || needed > 0 {
             report(&audit, &outcome, (needed, &published), started.elapsed());
@@ -127,10 +131,10 @@ impl Auditor {
                 tracing::info!(audit = remembered.name, "healed");
             }
             remembered.written = published.audit.or_else(|| remembered.written.take());
-            remembered.last =
-                Some(LastRun { spec: meta.generation, generation, at: Instant::now(), faulty: faulty > 0 });
+            remembered.last = Some(LastRun { spec: meta.generation, generation, at: Instant::now(), restless });
+            remembered.looks = Some(outcome.memory.clone());
         });
-        Ok(Action::requeue(self.pause(faulty > 0, &settings)))
+        Ok(Action::requeue(self.pause(restless, &settings)))
     }
 
     fn collect(&self, settings: &AuditSettings, scope: &Ec2Scope) -> ClusterSnapshot {
@@ -148,10 +152,32 @@ impl Auditor {
         &self,
         snapshot: ClusterSnapshot,
         settings: &Arc<AuditSettings>,
+        earlier: Looks,
     ) -> Result<Arc<AuditOutcome>, Error> {
         let _timer = self.metrics.time(Stage::Evaluate);
         let settings = settings.clone();
-        aside(move || Arc::new(engine::evaluate(&snapshot, &settings.policy))).await
+        aside(move || Arc::new(engine::evaluate(&snapshot, &settings.policy, &earlier))).await
+    }
+
+    /// What earlier looks suspected and found. A process that has just taken over knows what was proven by the
+    /// findings that its predecessor wrote.
+    fn earlier_looks(&self, audit: &IpamAudit) -> Looks {
+        let looks = self.remember(&audit.metadata, |remembered| remembered.looks.clone());
+        looks.unwrap_or_else(|| {
+            let name = audit.name_any();
+            let of_audit = audit.status.iter().flat_map(|status| &status.findings);
+            let mut open: BTreeSet<String> = of_audit.map(|finding| finding.fingerprint.clone()).collect();
+            self.state.read(|parts| {
+                let nodes = parts.node_reports.rows.of_audit(&name);
+                let subnets = parts.subnet_reports.rows.of_audit(&name);
+                let of_nodes =
+                    nodes.values().filter_map(|report| report.status.as_ref()).flat_map(|status| &status.findings);
+                let of_subnets =
+                    subnets.values().filter_map(|report| report.status.as_ref()).flat_map(|status| &status.findings);
+                open.extend(of_nodes.chain(of_subnets).map(|finding| finding.fingerprint.clone()));
+            });
+            Looks { open, ..Looks::default() }
+        })
     }
 
     async fn render(
@@ -199,7 +225,7 @@ impl Auditor {
             return (pending && !rest.is_zero()).then_some(rest);
         };
         let changed = last.spec != audit.metadata.generation || last.generation != generation;
-        let rest = self.pause(last.faulty, settings).saturating_sub(last.at.elapsed());
+        let rest = self.pause(last.restless, settings).saturating_sub(last.at.elapsed());
         (!changed && !rest.is_zero()).then_some(rest)
     }
 
@@ -218,8 +244,8 @@ impl Auditor {
     }
 
     /// How long an audit may rest while nothing changes.
-    fn pause(&self, faulty: bool, settings: &AuditSettings) -> Duration {
-        let longest = if faulty { self.settings.stale_check } else { IDLE };
+    fn pause(&self, restless: bool, settings: &AuditSettings) -> Duration {
+        let longest = if restless { self.settings.stale_check } else { IDLE };
         settings.heartbeat.map_or(longest, |every| every.min(longest))
     }
 

@@ -11,7 +11,7 @@ use ipam_audit_api::views::{
 };
 use ipam_audit_core::{
     ids::NodeName,
-    snapshot::{AwsNode, AwsNodeEnv, AwsNodePod},
+    snapshot::{AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod},
     source::{FaultCategory, Reading, SourceFault},
 };
 use jiff::Timestamp;
@@ -196,6 +196,7 @@ impl Cni {
             daemon_set: format!("{}/{}", primary.namespace, primary.name).into(),
             template,
             pods: Vec::new(),
+            manifest: AwsNodeManifest::default(),
         });
         for place in &places {
             reading = self.with_pods(reading, place, now);
@@ -238,7 +239,7 @@ impl Cni {
             let known = environments.iter().find(|(container, _)| Arc::ptr_eq(container, &row.container));
             known.map_or_else(|| resolve(&row.container), |(_, env)| env.clone())
         };
-        let row = |row: &PodRow| AwsNodePod { node: row.node.clone(), env: of(row), ready: row.ready };
+        let row = |row: &PodRow| AwsNodePod { ready: row.ready, ..AwsNodePod::running(row.node.clone(), of(row)) };
         pods.table.rows().map(row).collect()
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ipam_audit_api::views::NodeRow;
 use ipam_audit_core::{
     inventory::Inventory,
-    snapshot::{ClusterSnapshot, CniNode, Node, Pod},
+    snapshot::{ClusterObjects, ClusterSnapshot, CniNode, Node, Pod},
     source::{FaultCategory, Reading, Source, SourceState},
 };
 use jiff::Timestamp;
@@ -35,6 +35,7 @@ impl State {
                 pods: pods(parts, now),
                 aws_node: parts.cni.reading(&lens.cni, now),
                 cni_nodes: cni_nodes(parts, now),
+                objects: ClusterObjects::default(),
                 ec2,
             }
         })

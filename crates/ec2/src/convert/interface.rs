@@ -1,6 +1,6 @@
 //! Network interfaces: the bulk of the inventory.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{
@@ -32,6 +32,8 @@ pub(crate) fn interface(eni: sdk::NetworkInterface, texts: &mut Interner) -> Res
         secondary: secondary(&item, eni.private_ip_addresses(), primary)?,
         prefixes: prefixes(&item, eni.ipv4_prefixes())?,
         attachment: eni.attachment.as_ref().map(|attachment| attached(&item, attachment, texts)).transpose()?.flatten(),
+        groups: groups(&eni, texts),
+        owner: eni.owner_id.as_deref().map(|owner| texts.get(owner)),
         tags: item.tags(eni.tag_set, texts)?,
     })
 }
@@ -42,6 +44,11 @@ fn primary(item: &Item<'_>, eni: &sdk::NetworkInterface) -> Result<Option<Ipv4Ad
     let address = eni.private_ip_address().or_else(|| marked?.private_ip_address());
     let address = address.filter(|address| !address.is_empty());
     address.map(|address| item.parse(address, "privateIpAddress")).transpose()
+}
+
+fn groups(eni: &sdk::NetworkInterface, texts: &mut Interner) -> Box<[Arc<str>]> {
+    let ids = eni.groups().iter().filter_map(sdk::GroupIdentifier::group_id);
+    ids.map(|id| texts.get(id)).collect()
 }
 
 fn secondary(

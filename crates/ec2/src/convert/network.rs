@@ -14,14 +14,21 @@ pub(crate) fn vpc(vpc: &sdk::Vpc) -> Result<Vpc, Malformed> {
     let item = Item::named(vpc.vpc_id(), "a VPC", "vpcId")?;
     let primary = item.need(vpc.cidr_block(), "cidrBlock")?;
     let mut cidrs = vec![item.parse(primary, "cidrBlock")?];
+    let mut troubled_cidrs = Vec::new();
     for association in vpc.cidr_block_association_set() {
         let state = association.cidr_block_state().and_then(sdk::VpcCidrBlockState::state);
         let cidr = item.need(association.cidr_block(), "cidrBlockAssociationSet.cidrBlock")?;
-        if state == Some(&sdk::VpcCidrBlockStateCode::Associated) && cidr != primary {
-            cidrs.push(item.parse(cidr, "cidrBlockAssociationSet.cidrBlock")?);
+        let parsed = item.parse(cidr, "cidrBlockAssociationSet.cidrBlock")?;
+        match state {
+            Some(sdk::VpcCidrBlockStateCode::Associated) if cidr == primary => {}
+            Some(sdk::VpcCidrBlockStateCode::Associated) => cidrs.push(parsed),
+            // A range that is gone is listed for a while; it is no trouble.
+            Some(sdk::VpcCidrBlockStateCode::Disassociated) | None => {}
+            Some(other) => troubled_cidrs.push((parsed, other.as_str().into())),
         }
     }
-    Ok(Vpc { id: VpcId::new(item.0), cidrs })
+    let ipv6 = !vpc.ipv6_cidr_block_association_set().is_empty();
+    Ok(Vpc { id: VpcId::new(item.0), cidrs, troubled_cidrs, ipv6 })
 }
 
 /// A subnet. One for IPv6 alone has no range and no free addresses of the kind that is counted here.
@@ -37,6 +44,8 @@ pub(crate) fn subnet(subnet: sdk::Subnet, texts: &mut Interner) -> Result<Subnet
         available: item.count(subnet.available_ip_address_count, "availableIpAddressCount")?,
         state: texts.get(item.need(subnet.state.as_ref(), "state")?.as_str()),
         owner: subnet.owner_id.as_deref().map(|owner| texts.get(owner)),
+        ipv6: !subnet.ipv6_cidr_block_association_set().is_empty(),
+        outpost: subnet.outpost_arn.is_some(),
         tags: item.tags(subnet.tags, texts)?,
     })
 }
@@ -109,8 +118,10 @@ mod tests {
             .cidr_block_association_set(range("10.0.0.0/16", sdk::VpcCidrBlockStateCode::Associated))
             .cidr_block_association_set(range("10.1.0.0/16", sdk::VpcCidrBlockStateCode::Disassociating))
             .build());
-        let cidrs: Vec<String> = row.unwrap().cidrs.iter().map(ToString::to_string).collect();
+        let row = row.unwrap();
+        let cidrs: Vec<String> = row.cidrs.iter().map(ToString::to_string).collect();
         assert_eq!(cidrs, ["10.0.0.0/16", "100.64.0.0/16"]);
+        assert_eq!(row.troubled_cidrs, [("10.1.0.0/16".parse().unwrap(), "disassociating".into())]);
     }
 
     #[test]
