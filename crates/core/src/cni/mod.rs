@@ -9,9 +9,12 @@ mod config;
 mod entrypoint;
 mod parse;
 mod targets;
+mod variables;
 mod version;
 
 pub use config::{CniConfig, EnforcingMode, NetworkPolicyMode, Setting};
 pub use entrypoint::EntryPointRefusal;
+pub(crate) use parse::parse_bool;
 pub use targets::{SizingMode, Targets};
+pub use variables::{ALL as VARIABLES, Variable, VariableKind};
 pub use version::{CniVersion, VersionError};

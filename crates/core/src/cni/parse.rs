@@ -6,7 +6,7 @@ pub(super) fn atoi(text: &str) -> Option<i64> {
 }
 
 /// Go's `strconv.ParseBool`: twelve spellings and no others, so `yes`, `on` and the empty string are invalid.
-pub(super) fn parse_bool(text: &str) -> Option<bool> {
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

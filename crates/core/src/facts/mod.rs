@@ -7,6 +7,7 @@
 mod advice;
 mod blocks;
 mod cni;
+pub(crate) mod installation;
 pub(crate) mod karpenter;
 mod model;
 mod node;
@@ -51,6 +52,8 @@ pub struct Facts<'a> {
     pub nodes: Vec<NodeFacts<'a>>,
     /// Subnets that hold an interface of such a node, sorted by id. Empty while subnets or interfaces are missing.
     pub subnets: Vec<SubnetFacts<'a>>,
+    /// The VPC CNI as it is installed; none while its DaemonSet is not known.
+    pub(crate) installation: Option<installation::Installation<'a>>,
     /// Which settings would help whom.
     pub(crate) advice: Advice,
     /// Karpenter, where the cluster has it.
@@ -64,10 +67,15 @@ impl<'a> Facts<'a> {
     pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
         let nodes = node::all(snapshot);
         let subnets = subnet::all(snapshot, &nodes, &policy.thresholds);
+        let installation = installation::Installation::of(snapshot, &nodes);
         let advice = Advice::of(&nodes, &policy.thresholds);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
+<<<<<<< Updated upstream
         let pod_groups = sgp::PodGroups::of(snapshot, &nodes);
         Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, advice, karpenter, pod_groups }
+=======
+        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, installation, advice, karpenter }
+>>>>>>> Stashed changes
     }
 
     /// The facts of one subnet.

@@ -143,20 +143,21 @@ fn bare(node: &Node) -> NodeFacts<'_> {
 /// The truth for a node is its own pod's environment; equal ones are parsed once.
 fn add_cni(facts: &mut [NodeFacts<'_>], aws_node: Option<&AwsNode>) {
     let Some(aws_node) = aws_node else { return };
-    let mut parsed: Vec<(&Arc<AwsNodeEnv>, Arc<Cni>)> = Vec::new();
+    let mut parsed: Vec<(&Arc<AwsNodeEnv>, Arc<Cni>, bool)> = Vec::new();
     let index: NodeIndex<'_> = facts.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
     let mut found = Vec::new();
     for pod in &aws_node.pods {
         let Some(&at) = index.get(&pod.node) else { continue };
-        let known = parsed.iter().find(|(env, _)| Arc::ptr_eq(env, &pod.env) || **env == pod.env);
-        let cni = if let Some((_, cni)) = known {
-            Arc::clone(cni)
+        let known = parsed.iter().find(|(env, ..)| Arc::ptr_eq(env, &pod.env) || **env == pod.env);
+        let (cni, runs_template) = if let Some((_, cni, runs_template)) = known {
+            (Arc::clone(cni), *runs_template)
         } else {
             let cni = Arc::new(Cni::of(&pod.env));
-            parsed.push((&pod.env, Arc::clone(&cni)));
-            cni
+            let runs_template = cni::runs(&pod.env, &aws_node.template);
+            parsed.push((&pod.env, Arc::clone(&cni), runs_template));
+            (cni, runs_template)
         };
-        found.push((at, cni, pod.env == aws_node.template));
+        found.push((at, cni, runs_template));
     }
     for (at, cni, runs_template) in found {
         if let Some(facts) = facts.get_mut(at) {
