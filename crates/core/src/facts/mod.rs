@@ -70,12 +70,9 @@ impl<'a> Facts<'a> {
         let installation = installation::Installation::of(snapshot, &nodes);
         let advice = Advice::of(&nodes, &policy.thresholds);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
-<<<<<<< Updated upstream
         let pod_groups = sgp::PodGroups::of(snapshot, &nodes);
-        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, advice, karpenter, pod_groups }
-=======
-        Self { snapshot, policy, memory, sources: snapshot.sources(), nodes, subnets, installation, advice, karpenter }
->>>>>>> Stashed changes
+        let sources = snapshot.sources();
+        Self { snapshot, policy, memory, sources, nodes, subnets, installation, advice, karpenter, pod_groups }
     }
 
     /// The facts of one subnet.
