@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    facts::{Facts, NodeFacts, SubnetFacts},
+    facts::{Facts, NodeFacts, Pool, SubnetFacts},
     finding::{Finding, Severity},
     outcome::{Condition, ConditionStatus, ConditionType, Problem, RuleAnswer, RuleResult},
     policy::AuditPolicy,
@@ -125,12 +125,12 @@ fn node_addresses(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
     }
     match &node.pool {
         None => unknown(KIND, "its interfaces are not known: the node has no EC2 instance id"),
-        Some(pool) if pool.strays > 0 => unknown(
+        Some(pool) if !pool.strays.is_empty() => unknown(
             KIND,
             format!(
                 "{} {} on none of the node's interfaces; one reading proves nothing, the pods may be newer than it",
-                text::count(pool.strays, "pod address"),
-                text::verb(pool.strays, "is", "are"),
+                text::count(strays(pool), "pod address"),
+                text::verb(strays(pool), "is", "are"),
             ),
         ),
         Some(pool) => {
@@ -138,6 +138,10 @@ fn node_addresses(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
             good(KIND, "AllAccounted", format!("{0} of {0} addresses accounted for", text::thousands(all)))
         }
     }
+}
+
+fn strays(pool: &Pool<'_>) -> u32 {
+    u32::try_from(pool.strays.len()).unwrap_or(u32::MAX)
 }
 
 fn node_configuration(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
@@ -334,7 +338,7 @@ fn audit_reconciled(facts: &Facts<'_>, trust: &Trust) -> Condition {
     if let Some(condition) = trust.unknown(KIND, EVERYTHING) {
         return condition;
     }
-    let strays: u32 = facts.nodes.iter().filter_map(|node| node.pool.as_ref()).map(|pool| pool.strays).sum();
+    let strays: u32 = facts.nodes.iter().filter_map(|node| node.pool.as_ref()).map(strays).sum();
     let residue: u64 =
         facts.subnets.iter().filter_map(|subnet| subnet.ledger).map(|ledger| ledger.unaccounted.unsigned_abs()).sum();
     if strays == 0 && residue == 0 {

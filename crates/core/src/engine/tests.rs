@@ -86,8 +86,8 @@ fn the_ledger_of_a_subnet_adds_up_to_its_size() {
     let outcome = audit(&Cluster::new("10.0.0.0/24", DEFAULTS).node("m5.large", 29, &[9, 9], 5).snapshot());
     let subnet = &outcome.subnets[0];
     let ledger = subnet.ledger.unwrap();
-    assert_eq!((ledger.pods, ledger.idle, ledger.own, ledger.unaccounted), (5, 13, 2, 0));
-    assert_eq!(subnet.usable.unwrap(), subnet.free + ledger.pods + ledger.idle + ledger.own);
+    assert_eq!((ledger.pods, ledger.idle(), ledger.own, ledger.unaccounted), (5, 13, 2, 0));
+    assert_eq!(subnet.usable.unwrap(), subnet.free + ledger.pods + ledger.idle() + ledger.own);
 }
 
 #[test]

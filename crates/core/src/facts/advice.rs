@@ -37,14 +37,14 @@ impl Advice {
         let mut prices: HashMap<Kind, Option<u32>> = HashMap::new();
         let mut nodes = BTreeMap::new();
         for (node, pool) in facts.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-            if pool.idle <= thresholds.idle_addresses {
+            if pool.spare() <= thresholds.idle_addresses {
                 continue;
             }
             let Some(shape) = Shape::of(node) else { continue };
             let price = *prices.entry(shape.kind.clone()).or_insert_with_key(|kind| kind.calls_per_pod(targets));
             let better = *settled.entry(shape).or_insert_with_key(|shape| shape.settled_with(targets));
             if let (Some(better), Some(calls_per_pod)) = (better, price) {
-                nodes.insert(node.node.name.clone(), NodeAdvice::of(pool, better, calls_per_pod));
+                nodes.insert(node.node.name.clone(), NodeAdvice::of(node, pool, better, calls_per_pod));
             }
         }
         Self { targets, nodes }
@@ -62,11 +62,13 @@ impl Advice {
 }
 
 impl NodeAdvice {
-    fn of(pool: &Pool<'_>, better: Settled, calls_per_pod: u32) -> Self {
+    fn of(node: &NodeFacts<'_>, pool: &Pool<'_>, better: Settled, calls_per_pod: u32) -> Self {
+        let own = node.interfaces.iter().flatten().filter(|interface| interface.primary.is_some()).count();
+        let taken = pool.managed() + u32::try_from(own).unwrap_or(u32::MAX);
         Self {
             held: better.held,
-            freed: pool.held.saturating_sub(better.held),
-            returned: (pool.held + pool.own).saturating_sub(better.subnet_addresses),
+            freed: pool.managed().saturating_sub(better.held),
+            returned: taken.saturating_sub(better.subnet_addresses),
             calls_per_pod,
         }
     }

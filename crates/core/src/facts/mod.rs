@@ -9,9 +9,11 @@ mod blocks;
 mod cni;
 pub(crate) mod installation;
 pub(crate) mod karpenter;
+mod ledger;
 mod model;
 mod node;
 mod owner;
+mod pool;
 pub(crate) mod sgp;
 mod subnet;
 pub(crate) mod trunk;
@@ -22,9 +24,7 @@ use jiff::Timestamp;
 
 use crate::{
     ids::{NodeName, SubnetId},
-    inventory::Interface,
     memory::Memory,
-    outcome::SubnetLedger,
     policy::AuditPolicy,
     snapshot::ClusterSnapshot,
     source::{Source, SourceState},
@@ -32,8 +32,10 @@ use crate::{
 
 pub(crate) use advice::{Advice, NodeAdvice};
 pub use cni::{Cni, branch_limit, interface_limit};
-pub use node::{NodeFacts, Pool, PoolInterface};
+pub use ledger::{PoolInterface, Uses};
+pub use node::NodeFacts;
 pub use owner::Owner;
+pub use pool::Pool;
 pub use subnet::SubnetFacts;
 pub use trunk::{TrunkFacts, TrunkSignals};
 
@@ -50,6 +52,8 @@ pub struct Facts<'a> {
     pub sources: Vec<SourceState>,
     /// Nodes whose addresses the VPC CNI manages, sorted by name.
     pub nodes: Vec<NodeFacts<'a>>,
+    /// The owner of each of EC2's interfaces, in their order; empty while they are missing.
+    pub owners: Vec<Owner>,
     /// Subnets that hold an interface of such a node, sorted by id. Empty while subnets or interfaces are missing.
     pub subnets: Vec<SubnetFacts<'a>>,
     /// The VPC CNI as it is installed; none while its DaemonSet is not known.
@@ -66,13 +70,14 @@ impl<'a> Facts<'a> {
     /// Derives them.
     pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
         let nodes = node::all(snapshot);
-        let subnets = subnet::all(snapshot, &nodes, &policy.thresholds);
+        let owners = owner::all(snapshot, &nodes);
+        let subnets = subnet::all(snapshot, &nodes, &owners, &policy.thresholds);
         let installation = installation::Installation::of(snapshot, &nodes);
         let advice = Advice::of(&nodes, &policy.thresholds);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
         let pod_groups = sgp::PodGroups::of(snapshot, &nodes);
         let sources = snapshot.sources();
-        Self { snapshot, policy, memory, sources, nodes, subnets, installation, advice, karpenter, pod_groups }
+        Self { snapshot, policy, memory, sources, nodes, owners, subnets, installation, advice, karpenter, pod_groups }
     }
 
     /// The facts of one subnet.
@@ -99,44 +104,6 @@ impl<'a> Facts<'a> {
     /// Pods per node that wait for an address, in the nodes' order.
     pub fn waiting_pods(&self) -> u32 {
         self.nodes.iter().map(|node| node.waiting.len()).sum::<usize>().try_into().unwrap_or(u32::MAX)
-    }
-}
-
-/// Adds up, per subnet, where addresses went.
-#[derive(Debug, Default)]
-struct Ledgers(BTreeMap<SubnetId, SubnetLedger>);
-
-impl Ledgers {
-    fn of(&mut self, subnet: &SubnetId) -> &mut SubnetLedger {
-        self.0.entry(subnet.clone()).or_default()
-    }
-
-    /// Books an interface that belongs to no node of the cluster, or is a branch.
-    fn book(&mut self, interface: &Interface, owner: &Owner) {
-        let ledger = self.of(&interface.subnet);
-        let addresses = interface.addresses();
-        match owner {
-            Owner::Branch => ledger.branches += addresses,
-            Owner::Leaked => ledger.leaked += addresses,
-            Owner::InTransit => ledger.own += addresses,
-            Owner::Other => ledger.other += addresses,
-            Owner::Node(_) => {}
-        }
-    }
-
-    /// Books what a node's interface holds.
-    fn book_pool(&mut self, interface: &Interface, used: u32) {
-        let ledger = self.of(&interface.subnet);
-        ledger.pods += used;
-        ledger.idle += interface.pod_addresses().saturating_sub(used);
-        ledger.own += u32::from(interface.primary.is_some());
-    }
-
-    /// Books an interface of a node that serves no pod: a trunk, an unmanaged one.
-    fn book_apart(&mut self, interface: &Interface) {
-        let ledger = self.of(&interface.subnet);
-        ledger.own += u32::from(interface.primary.is_some());
-        ledger.other += interface.pod_addresses();
     }
 }
 

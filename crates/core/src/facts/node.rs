@@ -9,12 +9,12 @@ use super::{
     NodeIndex,
     cni::{self, Cni},
     model::Kind,
-    owner,
+    pool::{Pool, Surroundings},
     trunk::{self, TrunkFacts, TrunkSignals},
 };
 use crate::{
     ids::{InstanceId, InstanceType, SubnetId},
-    inventory::{Interface, InterfaceKind, Inventory, Seat},
+    inventory::{Interface, Inventory},
     limits::Limits,
     snapshot::{AwsNode, AwsNodeEnv, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
 };
@@ -32,6 +32,8 @@ pub struct NodeFacts<'a> {
     pub limits: Option<Limits>,
     /// Its interfaces on the default card, in order of attachment; none while EC2's interfaces are missing.
     pub interfaces: Option<Vec<&'a Interface>>,
+    /// Its interfaces on other cards.
+    pub other_cards: Vec<&'a Interface>,
     /// Its warm pool; none while interfaces or pods are missing.
     pub pool: Option<Pool<'a>>,
     /// Pods that can have an address of it at all, by its type and what takes its interfaces.
@@ -65,43 +67,6 @@ impl NodeFacts<'_> {
     }
 }
 
-/// A node's addresses for pods. `held = used + idle`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool<'a> {
-    /// Addresses for pods on interfaces that ipamd manages.
-    pub held: u32,
-    /// Those that a pod has.
-    pub used: u32,
-    /// Those that no pod has: warm, cooling down, or stranded.
-    pub idle: u32,
-    /// Own (primary) addresses of all attached interfaces.
-    pub own: u32,
-    /// /28 prefixes among the held.
-    pub prefixes: u32,
-    /// Pods whose address is on none of the node's interfaces.
-    pub strays: u32,
-    /// The interfaces that serve pods.
-    pub interfaces: Vec<PoolInterface<'a>>,
-}
-
-/// One interface that serves pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolInterface<'a> {
-    /// The interface.
-    pub interface: &'a Interface,
-    /// Pods with one of its secondary addresses.
-    pub on_addresses: u32,
-    /// Pods on each of its prefixes.
-    pub on_prefixes: Vec<u32>,
-}
-
-impl PoolInterface<'_> {
-    /// Pods with one of its addresses.
-    pub fn used(&self) -> u32 {
-        self.on_addresses + self.on_prefixes.iter().sum::<u32>()
-    }
-}
-
 /// The facts of every node that the VPC CNI manages.
 pub(super) fn all(snapshot: &ClusterSnapshot) -> Vec<NodeFacts<'_>> {
     let Some(nodes) = snapshot.nodes.value() else {
@@ -115,7 +80,7 @@ pub(super) fn all(snapshot: &ClusterSnapshot) -> Vec<NodeFacts<'_>> {
     let pods = pods_by_node(&facts, snapshot.pods.value().map(Vec::as_slice));
     add_interfaces(&mut facts, snapshot.ec2.interfaces.value());
     if let Some(pods) = pods {
-        add_pods(&mut facts, &pods);
+        add_pods(&mut facts, &pods, &surroundings(snapshot));
     }
     trunk::add(&mut facts, snapshot);
     add_capacity(&mut facts);
@@ -129,6 +94,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
         runs_template: false,
         limits: None,
         interfaces: None,
+        other_cards: Vec::new(),
         pool: None,
         capacity: None,
         trunk: None,
@@ -188,7 +154,7 @@ fn add_capacity(facts: &mut [NodeFacts<'_>]) {
     }
 }
 
-/// Attached interfaces of the default card, in order of attachment, the primary first.
+/// Attached interfaces; those of the default card in order of attachment, the primary first.
 fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Vec<Interface>>) {
     let Some(interfaces) = interfaces else { return };
     let instances: BTreeMap<&InstanceId, usize> = by_instance(facts);
@@ -198,10 +164,12 @@ fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Vec<In
             continue;
         };
         let node = attachment.instance.as_ref().and_then(|instance| instances.get(instance));
-        if let (Some(&node), 0) = (node, attachment.card_index)
-            && let Some(list) = attached.get_mut(node)
-        {
-            list.push(interface);
+        match node {
+            Some(&node) if attachment.card_index == 0 => {
+                attached.get_mut(node).into_iter().for_each(|list| list.push(interface));
+            }
+            Some(&node) => facts.get_mut(node).into_iter().for_each(|facts| facts.other_cards.push(interface)),
+            None => {}
         }
     }
     for (facts, mut list) in facts.iter_mut().zip(attached) {
@@ -230,7 +198,14 @@ fn pods_by_node<'a>(facts: &[NodeFacts<'a>], pods: Option<&'a [Arc<Pod>]>) -> Op
     Some(by_node)
 }
 
-fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>]) {
+/// A subnet whose tag for the CNI says 0 gives no addresses to pods.
+fn surroundings(snapshot: &ClusterSnapshot) -> Surroundings<'_> {
+    let subnets = snapshot.ec2.subnets.value().into_iter().flatten();
+    let excluded = subnets.filter(|subnet| subnet.tag("kubernetes.io/role/cni") == Some("0"));
+    Surroundings { excluded: excluded.map(|subnet| &subnet.id).collect(), now: snapshot.taken_at }
+}
+
+fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Surroundings<'_>) {
     for (facts, pods) in facts.iter_mut().zip(pods) {
         let on_pool: Vec<&Pod> = pods.iter().copied().filter(|pod| pod.uses_pool()).collect();
         facts.pool_pods = u32::try_from(on_pool.len()).ok();
@@ -239,7 +214,7 @@ fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>]) {
         facts.workload = common_workload(&on_pool);
         facts.waiting = on_pool.iter().copied().filter(|pod| pod.waits_for_address()).collect();
         facts.waiting.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        facts.pool = pool(facts, &on_pool);
+        facts.pool = Pool::of(facts, pods, around);
         let branches = pods.iter().filter(|pod| pod.phase != PodPhase::Finished && pod.branch != BranchUse::No).count();
         if branches > 0 {
             let branches = u32::try_from(branches).unwrap_or(u32::MAX);
@@ -257,47 +232,4 @@ fn common_workload(pods: &[&Pod]) -> Option<Arc<str>> {
     }
     let (kind, name) = workload?.split_once(' ')?;
     Some(format!("{} {namespace}/{name}", kind.to_lowercase()).into())
-}
-
-fn pool<'a>(facts: &NodeFacts<'a>, pods: &[&Pod]) -> Option<Pool<'a>> {
-    let interfaces = facts.interfaces.as_ref()?;
-    let instance = facts.node.instance.as_ref()?;
-    let manage_untagged = facts.cni.as_ref().is_none_or(|cni| cni.manages_untagged());
-    let serves_pods = |interface: &&&Interface| {
-        interface.kind != InterfaceKind::Trunk && !owner::is_unmanaged(interface, instance, manage_untagged)
-    };
-    let mut serving: Vec<PoolInterface<'a>> = interfaces
-        .iter()
-        .filter(serves_pods)
-        .map(|interface| PoolInterface { interface, on_addresses: 0, on_prefixes: vec![0; interface.prefixes.len()] })
-        .collect();
-    let addressed: Vec<_> = pods.iter().filter_map(|pod| pod.address).collect();
-    let strays = addressed.iter().filter(|address| !place(&mut serving, **address)).count();
-    let held = serving.iter().map(|on| on.interface.pod_addresses()).sum();
-    let used = serving.iter().map(PoolInterface::used).sum::<u32>().min(held);
-    Some(Pool {
-        held,
-        used,
-        idle: held - used,
-        own: interfaces.iter().map(|interface| u32::from(interface.primary.is_some())).sum(),
-        prefixes: serving.iter().map(|on| u32::try_from(on.interface.prefixes.len()).unwrap_or(u32::MAX)).sum(),
-        strays: u32::try_from(strays).unwrap_or(u32::MAX),
-        interfaces: serving,
-    })
-}
-
-/// Books a pod's address on the interface that carries it; false if none does.
-fn place(serving: &mut [PoolInterface<'_>], address: std::net::Ipv4Addr) -> bool {
-    for on in serving {
-        let Some(seat) = on.interface.seat(address) else { continue };
-        let pods = match seat {
-            Seat::Secondary => Some(&mut on.on_addresses),
-            Seat::Prefix(index) => on.on_prefixes.get_mut(index),
-        };
-        if let Some(pods) = pods {
-            *pods += 1;
-            return true;
-        }
-    }
-    false
 }

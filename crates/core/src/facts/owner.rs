@@ -1,20 +1,38 @@
-//! Who an interface belongs to, from EC2's side alone: attachment, kind, description and tags.
+//! Who an interface belongs to: from its attachment, kind, description and tags, and from which instances are nodes.
+//!
+//! Only what this cluster's CNI or the resource controller made can be leaked. An interface that says it is another
+//! cluster's, or whose instance lives and is no node of this one, is somebody else's.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::node::{self, NodeFacts};
 use crate::{
-    ids::InstanceId,
-    inventory::{Interface, InterfaceKind, InterfaceStatus},
+    ids::{EniId, InstanceId},
+    inventory::{Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
+    outcome::OtherOwner,
+    snapshot::{BranchUse, ClusterSnapshot, Platform},
 };
 
 /// Description prefix of interfaces that ipamd creates. Case matters: the resource controller's differ by it.
 const IPAMD_DESCRIPTION: &str = "aws-K8S-";
 /// Descriptions of the VPC resource controller.
 const RESOURCE_CONTROLLER_DESCRIPTIONS: [&str; 2] = ["aws-k8s-trunk-eni", "aws-k8s-branch-eni"];
+/// Who made an interface, or took it over; written only where the cluster's name is known.
+const OWNER: &str = "eks:eni:owner";
+/// The values of that tag.
+const OWNERS: [&str; 2] = ["amazon-vpc-cni", "eks-vpc-resource-controller"];
+/// The instance that an interface was made for.
+const INSTANCE: &str = "node.k8s.amazonaws.com/instance_id";
 /// When ipamd created an interface; RFC 3339.
 const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
+/// The user's word that the CNI shall leave an interface alone, with exactly this value.
+const NO_MANAGE: &str = "node.k8s.amazonaws.com/no_manage";
 /// An interface between its creation and its attachment is younger than this.
 const CHURN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -30,31 +48,218 @@ pub enum Owner {
     /// The same, but so young that it may be on its way to an instance.
     InTransit,
     /// Load balancers, NAT gateways, endpoints, functions, instances of others.
-    Other,
+    Other(OtherOwner),
 }
 
-/// The owner of an interface, given the nodes' instances.
-pub(super) fn of(interface: &Interface, nodes: &BTreeMap<&InstanceId, usize>, now: Timestamp) -> Owner {
-    if interface.kind == InterfaceKind::Branch {
-        return Owner::Branch;
-    }
-    let instance = interface.attachment.as_ref().and_then(|attachment| attachment.instance.as_ref());
-    if let Some(&node) = instance.and_then(|instance| nodes.get(instance)) {
-        return Owner::Node(node);
-    }
-    if interface.status != InterfaceStatus::Available || !made_for_pods(interface) {
-        return Owner::Other;
-    }
-    let created: Option<Timestamp> = interface.tag(CREATED_AT).and_then(|text| text.parse().ok());
-    match created {
-        Some(created) if now.duration_since(created) < CHURN => Owner::InTransit,
-        _ => Owner::Leaked,
-    }
+/// The owner of each of EC2's interfaces, in their order; none while they are missing.
+pub(super) fn all(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>]) -> Vec<Owner> {
+    let Some(interfaces) = snapshot.ec2.interfaces.value() else { return Vec::new() };
+    let known = Known::of(snapshot, nodes);
+    interfaces.iter().map(|interface| known.owner(interface)).collect()
 }
 
-fn made_for_pods(interface: &Interface) -> bool {
+/// The instance that an interface was made for, by its tag or its description.
+pub(crate) fn made_for(interface: &Interface) -> Option<InstanceId> {
+    let described = || interface.description.strip_prefix(IPAMD_DESCRIPTION);
+    interface.tag(INSTANCE).or_else(described).filter(|id| id.starts_with("i-")).map(InstanceId::from)
+}
+
+/// When ipamd created an interface, if it says so.
+pub(crate) fn created_at(interface: &Interface) -> Option<Timestamp> {
+    interface.tag(CREATED_AT)?.parse().ok()
+}
+
+/// Whether ipamd created an interface, rather than took it over.
+pub(crate) fn is_by_ipamd(interface: &Interface) -> bool {
     interface.description.starts_with(IPAMD_DESCRIPTION)
-        || RESOURCE_CONTROLLER_DESCRIPTIONS.contains(&&*interface.description)
+}
+
+/// Whether an interface carries the tag that the resource controller's cleaner looks for.
+pub(crate) fn has_owner_tag(interface: &Interface) -> bool {
+    interface.tag(OWNER).is_some_and(|owner| OWNERS.contains(&owner))
+}
+
+/// The clusters that a resource says it belongs to.
+pub(crate) fn clusters(tags: &Tags) -> impl Iterator<Item = &str> {
+    tags.iter().filter_map(|(key, value)| match &**key {
+        "cluster.k8s.amazonaws.com/name" | "eks:cluster-name" | "aws:eks:cluster-name" => Some(&**value),
+        key => key.strip_prefix("kubernetes.io/cluster/").filter(|_| &**value == "owned"),
+    })
+}
+
+/// What tells one cluster's interfaces from another's.
+#[derive(Debug)]
+struct Known<'a> {
+    nodes: BTreeMap<&'a InstanceId, usize>,
+    /// Instances of nodes whose addresses the VPC CNI does not manage.
+    left_alone: BTreeMap<&'a InstanceId, Platform>,
+    /// Own addresses of nodes without an instance of ours.
+    left_alone_at: BTreeSet<Ipv4Addr>,
+    instances: BTreeMap<&'a InstanceId, &'a Instance>,
+    /// The names of this cluster, by its CNI and by its nodes' interfaces.
+    own_names: BTreeSet<Arc<str>>,
+    /// Branches that pods name.
+    pods_branches: BTreeSet<&'a EniId>,
+    /// The moment of EC2's view, not of the evaluation: an old view knows nothing of what came after.
+    now: Timestamp,
+}
+
+impl<'a> Known<'a> {
+    fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>]) -> Self {
+        let by_instance = node::by_instance(nodes);
+        let others = || {
+            let all = snapshot.nodes.value().into_iter().flatten();
+            all.filter(|node| node.platform != Platform::LinuxEc2)
+        };
+        let branches = snapshot.pods.value().into_iter().flatten().filter_map(|pod| match &pod.branch {
+            BranchUse::Has(branch) => Some(branch),
+            BranchUse::No | BranchUse::Wanted => None,
+        });
+        let instances = snapshot.ec2.instances.value().into_iter().flatten();
+        Self {
+            left_alone: others().filter_map(|node| Some((node.instance.as_ref()?, node.platform))).collect(),
+            left_alone_at: others().filter_map(|node| node.state.address).collect(),
+            instances: instances.map(|instance| (&instance.id, instance)).collect(),
+            own_names: own_names(snapshot, nodes, &by_instance),
+            pods_branches: branches.collect(),
+            now: snapshot.ec2.interfaces.as_of().unwrap_or(snapshot.taken_at),
+            nodes: by_instance,
+        }
+    }
+
+    fn owner(&self, interface: &Interface) -> Owner {
+        let attached = interface.attachment.as_ref().and_then(|attachment| attachment.instance.as_ref());
+        if let Some(&node) = attached.and_then(|instance| self.nodes.get(instance)) {
+            return Owner::Node(node);
+        }
+        if interface.kind == InterfaceKind::Branch && self.pods_branches.contains(&interface.id) {
+            return Owner::Branch;
+        }
+        if let Some(other) = self.somebody_else(interface, attached) {
+            return Owner::Other(other);
+        }
+        let is_free = interface.status == InterfaceStatus::Available;
+        match interface.kind {
+            InterfaceKind::Branch if !is_free => Owner::Branch,
+            _ if is_free && attached.is_none() && made_for_pods(interface) => self.unattached(interface),
+            _ => Owner::Other(service(interface, attached.is_some())),
+        }
+    }
+
+    fn unattached(&self, interface: &Interface) -> Owner {
+        match created_at(interface) {
+            Some(created) if self.now.duration_since(created) < CHURN => Owner::InTransit,
+            _ => Owner::Leaked,
+        }
+    }
+
+    /// Whoever an interface names, if that is not this cluster's CNI.
+    fn somebody_else(&self, interface: &Interface, attached: Option<&InstanceId>) -> Option<OtherOwner> {
+        match attached.and_then(|instance| self.left_alone.get(instance)) {
+            Some(Platform::AutoMode) => return Some(OtherOwner::AutoMode),
+            Some(_) => return Some(OtherOwner::LeftAloneNode),
+            None => {}
+        }
+        if interface.primary.is_some_and(|address| self.left_alone_at.contains(&address)) {
+            return Some(OtherOwner::LeftAloneNode);
+        }
+        if interface.tag("eks:kubernetes-cni-node-name").is_some() {
+            return Some(OtherOwner::AutoMode);
+        }
+        let made_for = made_for(interface);
+        let instance = attached.or(made_for.as_ref()).and_then(|instance| self.instances.get(instance));
+        let is_foreign = |tags: &Tags| {
+            let mut clusters = clusters(tags).peekable();
+            clusters.peek().is_some() && clusters.all(|cluster| !self.own_names.contains(cluster))
+        };
+        if is_foreign(&interface.tags) || instance.is_some_and(|instance| is_foreign(&instance.tags)) {
+            return Some(OtherOwner::OtherCluster);
+        }
+        // Made for an instance that lives and is no node here: it will be a node, or is another cluster's.
+        let lives = |instance: &&Instance| !instance.is_gone() && !self.nodes.contains_key(&instance.id);
+        let elsewhere = attached.is_none() && interface.kind != InterfaceKind::Branch;
+        (elsewhere && instance.copied().is_some_and(|instance| lives(&instance))).then_some(OtherOwner::OtherInstance)
+    }
+}
+
+/// By what this cluster's CNI is called, and by what it, its controller and its node groups write on what is its own.
+fn own_names(
+    snapshot: &ClusterSnapshot,
+    nodes: &[NodeFacts<'_>],
+    by_instance: &BTreeMap<&InstanceId, usize>,
+) -> BTreeSet<Arc<str>> {
+    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut add = |name: &str| {
+        if !names.contains(name) {
+            names.insert(name.into());
+        }
+    };
+    let mut seen: Option<&Arc<super::Cni>> = None;
+    for cni in nodes.iter().filter_map(|node| node.cni.as_ref()) {
+        if !seen.is_some_and(|seen| Arc::ptr_eq(seen, cni)) {
+            cni.config.cluster_name.as_deref().into_iter().for_each(&mut add);
+        }
+        seen = Some(cni);
+    }
+    let attached = nodes.iter().flat_map(|node| node.interfaces.iter().flatten());
+    attached.for_each(|interface| clusters(&interface.tags).for_each(&mut add));
+    let instances = snapshot.ec2.instances.value().into_iter().flatten();
+    let of_nodes = instances.filter(|instance| by_instance.contains_key(&instance.id));
+    of_nodes.for_each(|instance| clusters(&instance.tags).for_each(&mut add));
+    names
+}
+
+/// Whether the CNI or the resource controller made an interface, or took it over, and the user did not say otherwise.
+fn made_for_pods(interface: &Interface) -> bool {
+    let made = is_by_ipamd(interface) || RESOURCE_CONTROLLER_DESCRIPTIONS.contains(&&*interface.description);
+    let taken_over = has_owner_tag(interface) || interface.tag(INSTANCE).is_some();
+    (made || taken_over) && interface.tag(NO_MANAGE) != Some("true") && !interface.requester_managed
+}
+
+/// The service that has an interface: by its kind, then its description, then who asked for it.
+fn service(interface: &Interface, on_instance: bool) -> OtherOwner {
+    if let InterfaceKind::Other(kind) = &interface.kind {
+        return match &**kind {
+            "load_balancer" | "network_load_balancer" | "gateway_load_balancer" => OtherOwner::LoadBalancer,
+            "nat_gateway" | "natGateway" => OtherOwner::NatGateway,
+            "vpc_endpoint" | "gateway_load_balancer_endpoint" | "ec2_instance_connect_endpoint" => OtherOwner::Endpoint,
+            "lambda" => OtherOwner::Function,
+            "efs" => OtherOwner::FileSystem,
+            "transit_gateway" => OtherOwner::TransitGateway,
+            _ => OtherOwner::Service,
+        };
+    }
+    let described = described(&interface.description);
+    described.unwrap_or_else(|| match interface.requester.as_deref() {
+        _ if on_instance => OtherOwner::OtherInstance,
+        Some("amazon-elb") => OtherOwner::LoadBalancer,
+        Some("amazon-rds" | "amazon-elasticache" | "amazon-redshift") => OtherOwner::Database,
+        _ if interface.requester_managed => OtherOwner::Service,
+        _ => OtherOwner::Unknown,
+    })
+}
+
+/// The service that writes such descriptions.
+fn described(text: &str) -> Option<OtherOwner> {
+    const PREFIXES: [(&str, OtherOwner); 12] = [
+        ("Amazon EKS ", OtherOwner::ControlPlane),
+        ("ELB ", OtherOwner::LoadBalancer),
+        ("Interface for NAT Gateway", OtherOwner::NatGateway),
+        ("VPC Endpoint Interface", OtherOwner::Endpoint),
+        ("AWS Lambda VPC ENI", OtherOwner::Function),
+        ("RDSNetworkInterface", OtherOwner::Database),
+        ("ElastiCache", OtherOwner::Database),
+        ("RedshiftNetworkInterface", OtherOwner::Database),
+        ("DAX ", OtherOwner::Database),
+        ("EFS ", OtherOwner::FileSystem),
+        ("Network Interface for Transit Gateway Attachment", OtherOwner::TransitGateway),
+        ("arn:aws:ecs:", OtherOwner::ContainerTask),
+    ];
+    let by_prefix = PREFIXES.iter().find(|(prefix, _)| text.starts_with(prefix)).map(|(_, owner)| *owner);
+    let is_task = || text.starts_with("arn:aws") && text.contains(":ecs:");
+    by_prefix
+        .or_else(|| is_task().then_some(OtherOwner::ContainerTask))
+        .or_else(|| text.to_ascii_lowercase().contains("mount target").then_some(OtherOwner::FileSystem))
 }
 
 /// Whether ipamd leaves an attached interface alone.
@@ -68,9 +273,9 @@ pub(super) fn is_unmanaged(interface: &Interface, instance: &InstanceId, manage_
     if interface.kind == InterfaceKind::EfaOnly {
         return true;
     }
-    match interface.tag("node.k8s.amazonaws.com/no_manage") {
+    match interface.tag(NO_MANAGE) {
         Some(value) => value == "true",
-        None => interface.tag("node.k8s.amazonaws.com/instance_id") != Some(instance.as_str()) && !manage_untagged,
+        None => interface.tag(INSTANCE) != Some(instance.as_str()) && !manage_untagged,
     }
 }
 
@@ -78,24 +283,6 @@ pub(super) fn is_unmanaged(interface: &Interface, instance: &InstanceId, manage_
 mod tests {
     use super::*;
     use crate::tests::fixtures::interface;
-
-    #[test]
-    fn an_unattached_interface_of_the_cni_is_leaked_once_it_is_no_churn() {
-        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        let with = |description: &str, created: Option<&str>| {
-            let mut row = interface("eni-1", "subnet-1");
-            row.status = InterfaceStatus::Available;
-            row.description = description.into();
-            row.tags = created.map(|at| (CREATED_AT.into(), at.into())).into_iter().collect();
-            of(&row, &BTreeMap::new(), now)
-        };
-        assert_eq!(with("aws-K8S-i-1", Some("2026-11-21T09:00:00Z")), Owner::Leaked);
-        assert_eq!(with("aws-K8S-i-1", Some("2026-11-21T11:55:00Z")), Owner::InTransit);
-        assert_eq!(with("aws-K8S-i-1", None), Owner::Leaked);
-        assert_eq!(with("aws-k8s-trunk-eni", None), Owner::Leaked);
-        assert_eq!(with("AWS-K8S-i-1", None), Owner::Other, "the description is case-sensitive");
-        assert_eq!(with("ELB app/shop", None), Owner::Other);
-    }
 
     #[test]
     fn the_no_manage_tag_counts_only_with_exactly_true() {

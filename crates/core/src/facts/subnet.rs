@@ -1,13 +1,19 @@
 //! Where the addresses of each subnet went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Ledgers, blocks::Blocks, model::Kind, node, node::NodeFacts, owner, owner::Owner};
+use super::{
+    blocks::Blocks,
+    ledger::{Ledgers, Reservations},
+    model::Kind,
+    node::NodeFacts,
+    owner::Owner,
+};
 use crate::{
     ids::SubnetId,
     inventory::{CidrReservation, Interface, Subnet},
     net,
-    outcome::SubnetLedger,
+    outcome::{OtherOwner, SubnetLedger},
     policy::Thresholds,
     snapshot::ClusterSnapshot,
 };
@@ -27,6 +33,8 @@ pub struct SubnetFacts<'a> {
     pub free_prefixes: Option<u32>,
     /// Where the addresses went; none while pods are missing.
     pub ledger: Option<SubnetLedger>,
+    /// Who the others of the ledger are; empty while there is none.
+    pub others: Vec<(OtherOwner, u32)>,
     /// Nodes (by index) whose primary interface is here.
     pub nodes: Vec<usize>,
     /// Interfaces in it.
@@ -42,7 +50,7 @@ pub struct SubnetFacts<'a> {
 impl SubnetFacts<'_> {
     /// Addresses that nodes hold here and no pod has; none while pods are missing.
     pub fn idle(&self) -> Option<u32> {
-        self.ledger.map(|ledger| ledger.idle)
+        self.ledger.map(|ledger| ledger.idle())
     }
 
     /// Addresses that a new node here needs, or a floor where that is not known.
@@ -67,6 +75,7 @@ impl SubnetFacts<'_> {
 pub(super) fn all<'a>(
     snapshot: &'a ClusterSnapshot,
     nodes: &[NodeFacts<'a>],
+    owners: &[Owner],
     thresholds: &Thresholds,
 ) -> Vec<SubnetFacts<'a>> {
     let (Some(subnets), Some(interfaces)) = (snapshot.ec2.subnets.value(), snapshot.ec2.interfaces.value()) else {
@@ -74,7 +83,8 @@ pub(super) fn all<'a>(
     };
     let in_use = in_use(nodes);
     let pods_known = snapshot.pods.value().is_some();
-    let mut ledgers = ledgers(snapshot, nodes, interfaces);
+    let mut ledgers = Ledgers::of(nodes, interfaces, owners);
+    let reservations = Reservations::of(snapshot);
     let used = subnets.iter().filter(|subnet| in_use.contains_key(&subnet.id));
     let mut occupied = occupied(used, interfaces, snapshot.ec2.reservations.value().map_or(&[], Vec::as_slice));
     let mut facts: Vec<SubnetFacts<'a>> = subnets
@@ -82,12 +92,13 @@ pub(super) fn all<'a>(
         .filter_map(|subnet| {
             let (interfaces, blocks) = occupied.remove(&subnet.id)?;
             let homes = in_use.get(&subnet.id).cloned().unwrap_or_default();
-            let ledger = ledgers.0.remove(&subnet.id).unwrap_or_default();
+            let sheet = ledgers.close(subnet, &reservations);
             let (new_node_type, new_node_takes) = commonest_new_node(nodes, &homes).unzip();
             Some(SubnetFacts {
                 usable: subnet.cidr.map(net::usable_addresses),
                 free_prefixes: blocks.map(|blocks| blocks.free()),
-                ledger: pods_known.then(|| with_residue(ledger, subnet)),
+                ledger: pods_known.then_some(sheet.ledger),
+                others: if pods_known { sheet.others.into_iter().collect() } else { Vec::new() },
                 nodes: homes,
                 interfaces,
                 new_node_takes,
@@ -136,33 +147,6 @@ fn in_use(nodes: &[NodeFacts<'_>]) -> BTreeMap<SubnetId, Vec<usize>> {
         }
     }
     in_use
-}
-
-fn ledgers(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>], interfaces: &[Interface]) -> Ledgers {
-    let mut ledgers = Ledgers::default();
-    let instances = node::by_instance(nodes);
-    let mut serving = BTreeSet::new();
-    for on in nodes.iter().filter_map(|node| node.pool.as_ref()).flat_map(|pool| &pool.interfaces) {
-        ledgers.book_pool(on.interface, on.used());
-        serving.insert(&on.interface.id);
-    }
-    for interface in interfaces {
-        match owner::of(interface, &instances, snapshot.taken_at) {
-            Owner::Node(_) if serving.contains(&interface.id) => {}
-            Owner::Node(_) => ledgers.book_apart(interface),
-            owner => ledgers.book(interface, &owner),
-        }
-    }
-    ledgers
-}
-
-/// What EC2's own count and the interfaces do not agree on.
-fn with_residue(ledger: SubnetLedger, subnet: &Subnet) -> SubnetLedger {
-    let SubnetLedger { pods, idle, own, branches, leaked, other, unaccounted: _ } = ledger;
-    let seen =
-        i64::from(pods) + i64::from(idle) + i64::from(own) + i64::from(branches) + i64::from(leaked) + i64::from(other);
-    let usable = subnet.cidr.map_or(0, |cidr| i64::from(net::usable_addresses(cidr)));
-    SubnetLedger { unaccounted: usable - i64::from(subnet.available) - seen, ..ledger }
 }
 
 /// The commonest instance type among a subnet's nodes and what a new node of it takes at its start.

@@ -65,7 +65,7 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
     let waiting = u32::try_from(names.len()).unwrap_or(u32::MAX);
     let cause = no_growth::why(facts, node);
     let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
-        format!(" ({} of {} free)", text::thousands(pool.idle), text::count(pool.held, "pod address"))
+        format!(" ({} of {} free)", text::thousands(pool.spare()), text::count(pool.held, "pod address"))
     });
     sink::Violation {
         severity: Severity::Critical,
@@ -79,7 +79,7 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
         remediation: cause.remedy,
         evidence: vec![
             sink::evidence("waitingPods", waiting),
-            sink::evidence("idle", text::known(node.pool.as_ref().map(|pool| pool.idle))),
+            sink::evidence("idle", text::known(node.pool.as_ref().map(|pool| pool.spare()))),
         ],
     }
 }

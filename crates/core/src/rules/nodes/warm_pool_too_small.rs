@@ -53,7 +53,7 @@ rule! {
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-        if pool.idle < policy.thresholds.warm_floor && node.room().is_some_and(|room| room > 0) {
+        if pool.spare() < policy.thresholds.warm_floor && node.room().is_some_and(|room| room > 0) {
             found.node(node, violation(facts, policy, node, pool));
         }
     }
@@ -65,7 +65,7 @@ fn violation(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>, pool
         severity: Severity::Warning,
         message: format!(
             "{} of {} free for the next pod, with room for {} more by the node's limits; {}",
-            text::thousands(pool.idle),
+            text::thousands(pool.spare()),
             text::count(pool.held, "pod address"),
             node.room().map_or_else(|| "?".to_owned(), |room| text::count(room, "pod")),
             cause.state,
@@ -73,7 +73,7 @@ fn violation(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>, pool
         remediation: cause.remedy,
         evidence: vec![
             sink::evidence("held", pool.held),
-            sink::evidence("idle", pool.idle),
+            sink::evidence("idle", pool.spare()),
             sink::evidence("floor", policy.thresholds.warm_floor),
             sink::evidence("settingsNow", node.cni.as_ref().map_or_else(|| "?".to_owned(), |cni| cni.targets_text())),
         ],

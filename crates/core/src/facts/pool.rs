@@ -1,0 +1,190 @@
+//! The addresses of one node, booked one by one against its pods.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    NodeFacts,
+    ledger::{Claim, PoolInterface, Uses},
+    owner,
+};
+use crate::{
+    cni::CniVersion,
+    ids::SubnetId,
+    inventory::{Interface, InterfaceKind},
+    snapshot::{BranchUse, Pod, PodPhase},
+};
+
+/// Seconds that a freed address is kept back where `IP_COOLDOWN_PERIOD` is not set.
+const COOL_DOWN: i64 = 30;
+/// The first version that leaves interfaces in excluded subnets alone.
+const KNOWS_EXCLUSION: CniVersion = CniVersion::new(1, 22, 0);
+
+/// A node's addresses. `held = used + idle` and `idle = finished + warm + cooling + stranded`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool<'a> {
+    /// Addresses on its interfaces that are not the interfaces' own.
+    pub held: u32,
+    /// Those that a pod has.
+    pub used: u32,
+    /// Those that no pod has.
+    pub idle: u32,
+    /// Own (primary) addresses of all attached interfaces.
+    pub own: u32,
+    /// /28 prefixes among the held.
+    pub prefixes: u32,
+    /// Those whose only claimant is a pod that has finished.
+    pub finished: u32,
+    /// Those that the next pod can get.
+    pub warm: u32,
+    /// Those that were freed so short a time ago that the CNI does not give them away yet.
+    pub cooling: u32,
+    /// Those that no pod can get in the CNI's present mode.
+    pub stranded: u32,
+    /// Pods whose address is on none of the node's interfaces.
+    pub strays: Vec<&'a Pod>,
+    /// The interfaces of the default card that serve pods: those that the CNI gives addresses of.
+    pub interfaces: Vec<PoolInterface<'a>>,
+    /// All others: trunks, unmanaged and excluded ones, those of other cards.
+    pub apart: Vec<PoolInterface<'a>>,
+}
+
+/// What the whole cluster adds to the view of a node.
+pub(super) struct Surroundings<'a> {
+    /// Subnets from which the CNI takes no pod addresses.
+    pub(super) excluded: BTreeSet<&'a SubnetId>,
+    /// The moment of the snapshot.
+    pub(super) now: Timestamp,
+}
+
+impl<'a> Pool<'a> {
+    /// None while the node's interfaces are not known.
+    pub(super) fn of(node: &NodeFacts<'a>, pods: &[&'a Pod], around: &Surroundings<'_>) -> Option<Self> {
+        let instance = node.node.instance.as_ref()?;
+        let manner = Manner::of(node);
+        let on_default_card = node.interfaces.as_ref()?.iter().copied();
+        let (mut serving, mut apart) = (Vec::new(), Vec::new());
+        for interface in on_default_card {
+            let excluded = manner.knows_exclusion && around.excluded.contains(&interface.subnet);
+            let serves = interface.kind != InterfaceKind::Trunk
+                && !excluded
+                && !owner::is_unmanaged(interface, instance, manner.manages_untagged);
+            if serves {
+                serving.push(manner.serving(interface));
+            } else {
+                apart.push(PoolInterface::new(interface, false, false));
+            }
+        }
+        let other_cards = node.other_cards.iter().copied();
+        apart.extend(other_cards.map(|interface| PoolInterface::new(interface, manner.many_cards, manner.many_cards)));
+        let strays = book(&mut serving, &mut apart, pods, around.now, manner.cool_down);
+        Some(Self::sum(serving, apart, strays))
+    }
+
+    fn sum(interfaces: Vec<PoolInterface<'a>>, apart: Vec<PoolInterface<'a>>, strays: Vec<&'a Pod>) -> Self {
+        let mut all = Uses::default();
+        let mut prefixes = 0;
+        for on in interfaces.iter().chain(&apart) {
+            all += on.uses();
+            prefixes += u32::try_from(on.interface.prefixes.len()).unwrap_or(u32::MAX);
+        }
+        let Uses { own, pods, finished, warm, cooling, stranded } = all;
+        let (held, idle) = (all.held(), all.idle());
+        Self { held, used: pods, idle, own, prefixes, finished, warm, cooling, stranded, strays, interfaces, apart }
+    }
+
+    /// Every interface and where its addresses went.
+    pub fn all(&self) -> impl Iterator<Item = &PoolInterface<'a>> {
+        self.interfaces.iter().chain(&self.apart)
+    }
+
+    /// Addresses for pods of the interfaces that serve pods: what the CNI's settings decide about.
+    pub fn managed(&self) -> u32 {
+        self.interfaces.iter().map(|on| on.interface.pod_addresses()).sum()
+    }
+
+    /// Idle addresses that pods can have, at once or within seconds.
+    pub fn spare(&self) -> u32 {
+        self.idle - self.stranded
+    }
+}
+
+/// How the CNI on a node treats what it holds.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// Whether pods get addresses out of prefixes; none where version or type are not known.
+    prefixes: Option<bool>,
+    custom_networking: bool,
+    many_cards: bool,
+    manages_untagged: bool,
+    knows_exclusion: bool,
+    cool_down: SignedDuration,
+}
+
+impl Manner {
+    fn of(node: &NodeFacts<'_>) -> Self {
+        let Some(cni) = &node.cni else {
+            return Self {
+                prefixes: None,
+                custom_networking: false,
+                many_cards: false,
+                manages_untagged: true,
+                knows_exclusion: false,
+                cool_down: SignedDuration::from_secs(COOL_DOWN),
+            };
+        };
+        let config = &cni.config;
+        let limits = node.limits.as_ref().and_then(crate::limits::Limits::interfaces);
+        Self {
+            prefixes: limits.map(|limits| config.uses_prefixes(cni.version(), limits.hypervisor)),
+            custom_networking: config.custom_networking.value_or(false),
+            many_cards: config.multi_nic.value_or(false),
+            manages_untagged: cni.manages_untagged(),
+            knows_exclusion: cni.version() >= KNOWS_EXCLUSION,
+            cool_down: SignedDuration::from_secs(config.ip_cooldown.value_or(COOL_DOWN)),
+        }
+    }
+
+    /// In either mode the CNI gives pods nothing of the other kind; under custom networking it does not see prefixes of
+    /// the primary interface.
+    fn serving<'a>(&self, interface: &'a Interface) -> PoolInterface<'a> {
+        let primary = interface.attachment.as_ref().is_some_and(crate::inventory::Attachment::is_primary);
+        let prefixes = self.prefixes.unwrap_or(true) && !(primary && self.custom_networking);
+        PoolInterface::new(interface, !self.prefixes.unwrap_or(false), prefixes)
+    }
+}
+
+/// Books every claim once, and returns the pods whose address is on none of the interfaces.
+fn book<'a>(
+    serving: &mut [PoolInterface<'a>],
+    apart: &mut [PoolInterface<'a>],
+    pods: &[&'a Pod],
+    now: Timestamp,
+    cool_down: SignedDuration,
+) -> Vec<&'a Pod> {
+    let claim = |pod: &&'a Pod| -> Option<(Ipv4Addr, Claim, &'a Pod)> {
+        let address = pod.address?;
+        let claim = match pod.phase {
+            _ if pod.uses_pool() => Claim::Live,
+            PodPhase::Finished if !pod.host_network && pod.branch == BranchUse::No => {
+                let cools = pod.finished_at.is_some_and(|at| now.duration_since(at) < cool_down);
+                if cools { Claim::Cooling } else { Claim::Finished }
+            }
+            _ => return None,
+        };
+        Some((address, claim, *pod))
+    };
+    let mut claims: Vec<_> = pods.iter().filter_map(claim).collect();
+    claims.sort_by_key(|(address, claim, _)| (*address, *claim));
+    let (mut strays, mut booked) = (Vec::new(), None);
+    for (address, claim, pod) in claims {
+        let is_first = booked != Some(address);
+        booked = Some(address);
+        let found = !is_first || serving.iter_mut().chain(&mut *apart).any(|on| on.book(address, claim));
+        if !found && claim == Claim::Live {
+            strays.push(pod);
+        }
+    }
+    strays
+}
