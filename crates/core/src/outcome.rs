@@ -247,6 +247,9 @@ pub struct NodeOutcome {
     pub branches: Option<BranchSlots>,
     /// The CNI on it.
     pub cni: Option<CniSeen>,
+    /// The subnets of its zone as ipamd would try them for its next interface, those that it passes over last; at most
+    /// eight. Empty where it makes no interface, or where that is not known.
+    pub next_subnets: Arc<[SubnetChoice]>,
     /// Its conditions, in the order of [`ConditionType`].
     pub conditions: Vec<Condition>,
     /// Its findings, the worst first.
@@ -275,6 +278,17 @@ pub struct NodeAddresses {
     pub cooling: u32,
     /// Those that no pod can get in the CNI's present mode.
     pub stranded: u32,
+}
+
+/// A subnet of a node's zone, and whether its next interface would be in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SubnetChoice {
+    /// The subnet.
+    pub subnet: SubnetId,
+    /// Whether the next interface would be made there.
+    pub chosen: bool,
+    /// Why, or why not, in a few words.
+    pub why: String,
 }
 
 /// Branch slots of a trunk, or of one that is wanted.

@@ -9,7 +9,7 @@ mod totals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     facts::{Facts, NodeFacts, SubnetFacts},
@@ -35,7 +35,11 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
     let nodes: Vec<NodeOutcome> = facts
         .nodes
         .iter()
-        .map(|node| node_outcome(&facts, &trust, node, of_home(&mut by_home, &Home::Node(node.node.name.clone()))))
+        .zip(facts.next_subnets())
+        .map(|(node, next_subnets)| {
+            let findings = of_home(&mut by_home, &Home::Node(node.node.name.clone()));
+            NodeOutcome { next_subnets, ..node_outcome(&facts, &trust, node, findings) }
+        })
         .collect();
     let subnets: Vec<SubnetOutcome> = facts
         .subnets
@@ -112,6 +116,7 @@ fn node_outcome(
             mode: cni.mode_name(node.limits.as_ref()),
             targets: cni.targets_text(),
         }),
+        next_subnets: Arc::default(),
         conditions: conditions::of_node(facts, trust, node, &findings),
         findings,
     }

@@ -7,10 +7,13 @@
 mod advice;
 mod blocks;
 mod cni;
+pub(crate) mod discovery;
+pub(crate) mod eni_config;
 pub(crate) mod installation;
 pub(crate) mod karpenter;
 mod ledger;
 mod model;
+mod next_subnet;
 mod node;
 mod owner;
 mod pool;
@@ -32,6 +35,8 @@ use crate::{
 
 pub(crate) use advice::{Advice, NodeAdvice};
 pub use cni::{Cni, branch_limit, interface_limit};
+pub(crate) use discovery::Discovery;
+pub(crate) use eni_config::CustomNetworking;
 pub use ledger::{PoolInterface, Uses};
 pub use node::NodeFacts;
 pub use owner::Owner;
@@ -64,6 +69,10 @@ pub struct Facts<'a> {
     pub(crate) karpenter: karpenter::Karpenter<'a>,
     /// Security groups for pods, where the cluster uses them.
     pub(crate) pod_groups: sgp::PodGroups<'a>,
+    /// Which ENIConfig each node uses.
+    pub(crate) custom_networking: CustomNetworking<'a>,
+    /// Which subnets each node without an ENIConfig tries for its next interface.
+    pub(crate) discovery: Discovery<'a>,
 }
 
 impl<'a> Facts<'a> {
@@ -77,7 +86,23 @@ impl<'a> Facts<'a> {
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
         let pod_groups = sgp::PodGroups::of(snapshot, &nodes);
         let sources = snapshot.sources();
-        Self { snapshot, policy, memory, sources, nodes, owners, subnets, installation, advice, karpenter, pod_groups }
+        let custom_networking = CustomNetworking::of(snapshot, &nodes);
+        let discovery = Discovery::of(snapshot, &nodes);
+        Self {
+            snapshot,
+            policy,
+            memory,
+            sources,
+            nodes,
+            owners,
+            subnets,
+            installation,
+            advice,
+            karpenter,
+            pod_groups,
+            custom_networking,
+            discovery,
+        }
     }
 
     /// The facts of one subnet.

@@ -1,0 +1,259 @@
+//! Subnet discovery: the subnets that ipamd tries for a node's next interface, and why it passes over the others.
+//!
+//! The rules differ by version of the CNI (see [`Regime`]). ipamd looks at the subnets of the VPC in the node's zone,
+//! those with most free addresses first. Nodes with one home subnet and one configuration choose alike and share one
+//! [`Outlook`]. Nodes under custom networking are not here: their ENIConfig chooses.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use super::{Cni, Facts, NodeFacts, eni_config};
+use crate::{
+    cni::CniVersion,
+    ids::{SubnetId, VpcId, Zone},
+    inventory::Subnet,
+    snapshot::ClusterSnapshot,
+};
+
+/// The tag by which a subnet is offered to the CNI.
+pub(crate) const ROLE_TAG: &str = "kubernetes.io/role/cni";
+/// Before this version there is no discovery.
+const DISCOVERY: CniVersion = CniVersion::new(1, 18, 0);
+/// From this version on the tag's value counts.
+pub(crate) const VALUES: CniVersion = CniVersion::new(1, 22, 0);
+/// From this version on the tags that name clusters have a prefix of their own.
+const OWN_PREFIX: CniVersion = CniVersion::new(1, 22, 1);
+/// Variables without which the choice is not known.
+const VARIABLES: [&str; 3] = ["ENABLE_SUBNET_DISCOVERY", "CLUSTER_NAME", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"];
+
+/// How a version and its settings choose among the subnets of a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Regime {
+    /// Too old: the node's own subnet, always.
+    TooOld,
+    /// Switched off, before values counted: the node's own subnet, always.
+    Off,
+    /// Switched off: the node's own subnet, unless it is opted out.
+    OffWithOptOut,
+    /// The node's own subnet, and every one that has the tag, whatever its value.
+    AnyValue,
+    /// By the tag's value, and by the tags with this prefix that name clusters.
+    Values {
+        /// The prefix.
+        cluster_prefix: &'static str,
+    },
+}
+
+impl Regime {
+    fn of(cni: &Cni) -> Self {
+        let on = cni.config.subnet_discovery.value_or(true);
+        match cni.version() {
+            version if version < DISCOVERY => Self::TooOld,
+            version if version < VALUES => {
+                if on {
+                    Self::AnyValue
+                } else {
+                    Self::Off
+                }
+            }
+            _ if !on => Self::OffWithOptOut,
+            version => Self::Values {
+                cluster_prefix: if version < OWN_PREFIX {
+                    "kubernetes.io/cluster/"
+                } else {
+                    "cni.networking.k8s.aws/cluster/"
+                },
+            },
+        }
+    }
+
+    /// Whether other subnets than the node's own are looked at.
+    pub(crate) fn discovers(self) -> bool {
+        matches!(self, Self::AnyValue | Self::Values { .. })
+    }
+
+    /// Why a subnet is passed over; none if it is tried.
+    fn excludes(self, subnet: &Subnet, is_home: bool, cluster: Option<&str>) -> Option<Exclusion> {
+        let tag = subnet.tag(ROLE_TAG);
+        match (self, is_home) {
+            (Self::TooOld | Self::Off | Self::AnyValue, true) => None,
+            (Self::TooOld, false) => Some(Exclusion::TooOld),
+            (Self::OffWithOptOut, true) => (tag == Some("0")).then_some(Exclusion::OptedOut),
+            (Self::Off | Self::OffWithOptOut, false) => Some(Exclusion::DiscoveryOff),
+            (Self::AnyValue, false) => tag.is_none().then_some(Exclusion::Untagged),
+            (Self::Values { cluster_prefix }, _) => match tag {
+                Some("0") => Some(Exclusion::OptedOut),
+                None | Some("") if is_home => None,
+                None => Some(Exclusion::Untagged),
+                Some("") => Some(Exclusion::EmptyTag),
+                Some(_) => {
+                    let others = cluster.is_some_and(|own| is_of_others(subnet, cluster_prefix, own));
+                    others.then_some(Exclusion::OtherClusters)
+                }
+            },
+        }
+    }
+}
+
+/// Why a subnet is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exclusion {
+    /// The CNI's version knows the node's own subnet only.
+    TooOld,
+    /// Discovery is switched off.
+    DiscoveryOff,
+    /// It has no tag.
+    Untagged,
+    /// Its tag has no value.
+    EmptyTag,
+    /// Its tag says no.
+    OptedOut,
+    /// It is tagged for other clusters and not for this one.
+    OtherClusters,
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooOld => f.write_str("this version of the CNI uses the node's own subnet only"),
+            Self::DiscoveryOff => f.write_str("subnet discovery is off"),
+            Self::Untagged => write!(f, "it has no tag {ROLE_TAG}"),
+            Self::EmptyTag => write!(f, "its tag {ROLE_TAG} has no value"),
+            Self::OptedOut => write!(f, "its tag {ROLE_TAG}=0 opts it out"),
+            Self::OtherClusters => f.write_str("its tags name other clusters only"),
+        }
+    }
+}
+
+/// Clusters that a subnet's tags of a prefix name.
+pub(crate) fn clusters<'s>(subnet: &'s Subnet, prefix: &str) -> impl Iterator<Item = &'s str> {
+    subnet.tags.iter().filter_map(move |(key, _)| key.strip_prefix(prefix))
+}
+
+fn is_of_others(subnet: &Subnet, prefix: &str, own: &str) -> bool {
+    let mut named = clusters(subnet, prefix).peekable();
+    named.peek().is_some() && !named.any(|name| name == own)
+}
+
+/// What nodes of one home subnet and one configuration choose from.
+#[derive(Debug)]
+pub(crate) struct Outlook<'a> {
+    /// The subnet of their primary interfaces.
+    pub(crate) home: &'a Subnet,
+    /// Their CNI.
+    pub(crate) cni: Arc<Cni>,
+    /// How it chooses.
+    pub(crate) regime: Regime,
+    /// Subnets in the order in which they are tried.
+    pub(crate) tried: Vec<&'a Subnet>,
+    /// The others of the zone, those with most free addresses first.
+    pub(crate) excluded: Vec<(&'a Subnet, Exclusion)>,
+    nodes: Vec<usize>,
+}
+
+impl<'a> Outlook<'a> {
+    fn of(home: &'a Subnet, cni: &Arc<Cni>, zone: &[&'a Subnet]) -> Self {
+        let regime = Regime::of(cni);
+        let cluster = cni.config.cluster_name.as_deref();
+        let (mut tried, mut excluded) = (Vec::new(), Vec::new());
+        for &subnet in zone {
+            match regime.excludes(subnet, subnet.id == home.id, cluster) {
+                None => tried.push(subnet),
+                Some(why) => excluded.push((subnet, why)),
+            }
+        }
+        Self { home, cni: Arc::clone(cni), regime, tried, excluded, nodes: Vec::new() }
+    }
+
+    /// The nodes, in the nodes' order.
+    pub(crate) fn nodes<'f>(&'f self, facts: &'f Facts<'a>) -> impl Iterator<Item = &'f NodeFacts<'a>> {
+        self.nodes.iter().filter_map(|&at| facts.nodes.get(at))
+    }
+
+    /// How many they are.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The cluster's name, by which tags of subnets are compared.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cni.config.cluster_name.as_deref()
+    }
+
+    /// Why an interface in a subnet serves no pod any longer; none if it does. An excluded interface keeps its slot.
+    pub(crate) fn excludes_interfaces_in(&self, subnet: &Subnet) -> Option<Exclusion> {
+        let Regime::Values { .. } = self.regime else { return None };
+        let verdict = self.regime.excludes(subnet, subnet.id == self.home.id, self.cluster());
+        verdict.filter(|why| matches!(why, Exclusion::OptedOut | Exclusion::OtherClusters))
+    }
+}
+
+/// What every node chooses from.
+#[derive(Debug)]
+pub(crate) struct Discovery<'a> {
+    outlooks: Vec<Outlook<'a>>,
+    of_node: Vec<Option<usize>>,
+    unknown: bool,
+}
+
+impl<'a> Discovery<'a> {
+    /// From the snapshot and its nodes; nothing while subnets or interfaces are missing.
+    pub(super) fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>]) -> Self {
+        let subnets = snapshot.ec2.subnets.value().map_or(&[][..], Vec::as_slice);
+        let by_id: BTreeMap<&SubnetId, &Subnet> = subnets.iter().map(|subnet| (&subnet.id, subnet)).collect();
+        let zones = by_zone(subnets);
+        let mut known: BTreeMap<(&SubnetId, usize), usize> = BTreeMap::new();
+        let (mut outlooks, mut of_node) = (Vec::new(), vec![None; nodes.len()]);
+        for (at, node) in nodes.iter().enumerate() {
+            let (Some(cni), Some(home)) = (&node.cni, node.home().and_then(|id| by_id.get(id))) else { continue };
+            if !chooses(cni) || node.node.state.deleted_at.is_some() {
+                continue;
+            }
+            let kind = *known.entry((&home.id, Arc::as_ptr(cni).addr())).or_insert_with(|| {
+                let zone = zones.get(&(&home.vpc, &home.zone)).map_or(&[][..], Vec::as_slice);
+                outlooks.push(Outlook::of(home, cni, zone));
+                outlooks.len() - 1
+            });
+            if let (Some(outlook), Some(slot)) = (outlooks.get_mut(kind), of_node.get_mut(at)) {
+                outlook.nodes.push(at);
+                *slot = Some(kind);
+            }
+        }
+        let unknown = nodes.iter().filter_map(|node| node.cni.as_ref()).any(|cni| !knows_choice(cni));
+        Self { outlooks, of_node, unknown }
+    }
+
+    /// Each kind of node's, in the order of their first nodes.
+    pub(crate) fn outlooks(&self) -> &[Outlook<'a>] {
+        &self.outlooks
+    }
+
+    /// Whether some node's settings of discovery could not be read.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// The index of the outlook of the node of an index.
+    pub(super) fn kind_of(&self, at: usize) -> Option<usize> {
+        *self.of_node.get(at)?
+    }
+}
+
+fn knows_choice(cni: &Cni) -> bool {
+    !cni.unresolved().iter().any(|name| VARIABLES.contains(&name.as_str()))
+}
+
+fn chooses(cni: &Cni) -> bool {
+    eni_config::makes_interfaces(cni) && knows_choice(cni) && !cni.config.custom_networking.value_or(false)
+}
+
+/// The subnets of each zone of each VPC, those with most free addresses first.
+fn by_zone(subnets: &[Subnet]) -> BTreeMap<(&VpcId, &Zone), Vec<&Subnet>> {
+    let mut zones: BTreeMap<_, Vec<&Subnet>> = BTreeMap::new();
+    for subnet in subnets {
+        zones.entry((&subnet.vpc, &subnet.zone)).or_default().push(subnet);
+    }
+    for zone in zones.values_mut() {
+        zone.sort_by_key(|subnet| std::cmp::Reverse(subnet.available));
+    }
+    zones
+}
