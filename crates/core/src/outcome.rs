@@ -2,7 +2,7 @@
 //!
 //! A number that is not known is `None` here and `?` on a screen; it is never zero.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use crate::{
     ids::{EniId, InstanceType, NodeName, SubnetId, Zone},
     memory::Memory,
     source::{Source, SourceState},
+    text,
 };
 
 /// The outcome of one evaluation.
@@ -19,8 +20,8 @@ use crate::{
 pub struct AuditOutcome {
     /// When the snapshot was taken.
     pub taken_at: Timestamp,
-    /// The answer in a few sentences: what is wrong, why, what to do.
-    pub summary: String,
+    /// The answer: what is wrong, why, what to do.
+    pub answer: Answer,
     /// The totals behind it.
     pub totals: Totals,
     /// What is known of each source.
@@ -45,6 +46,54 @@ pub struct AuditOutcome {
     pub nodes: Vec<NodeOutcome>,
     /// Every subnet in use by a node, sorted by id.
     pub subnets: Vec<SubnetOutcome>,
+}
+
+/// The answer in a few sentences, each with its numbers. What is not known is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// What is wrong; that nothing is; or, without anything to go by, nothing.
+    pub state: Option<String>,
+    /// Who holds addresses that nobody uses.
+    pub why: Option<String>,
+    /// Which settings would help.
+    pub advice: Option<Advised>,
+    /// What could not be looked at.
+    pub missing: Option<String>,
+}
+
+impl Answer {
+    /// All of it, a line each.
+    pub fn text(&self) -> String {
+        let advice = self.advice.as_ref().map(ToString::to_string);
+        let parts = [self.state.as_ref(), self.why.as_ref(), advice.as_ref(), self.missing.as_ref()];
+        let lines: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        lines.join("\n")
+    }
+}
+
+/// Settings that would help, and what they would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Advised {
+    /// As a user writes them: `MINIMUM_IP_TARGET=10 WARM_IP_TARGET=3`.
+    pub settings: String,
+    /// Addresses that subnets get back.
+    pub addresses: u32,
+    /// EC2 calls that one pod start beyond the pool costs at most.
+    pub calls_per_pod: u32,
+    /// Where they are set: `namespace/name` of the DaemonSet.
+    pub daemon_set: Option<Arc<str>>,
+}
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Setting {} frees {} within minutes and costs at most {} per pod start beyond the pool.",
+            self.settings,
+            text::count(self.addresses, "address"),
+            text::count(self.calls_per_pod, "EC2 call"),
+        )
+    }
 }
 
 /// Sums over the cluster; `None` when the source for them is missing.

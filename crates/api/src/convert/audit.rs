@@ -50,7 +50,7 @@ pub fn render_audit(
     let mut problems = problems(ctx);
     let mut status = IpamAuditStatus {
         observed_generation: generation,
-        summary: clip(&outcome.summary, bound::SUMMARY),
+        summary: clip(&outcome.answer.text(), bound::SUMMARY),
         conditions: conditions(ctx, &Upsert { before: &before.conditions, generation, now: &now }),
         last_audit_time: Some(now),
         totals: totals(ctx),
@@ -277,7 +277,7 @@ fn left_out(all: usize, shown: usize) -> i64 {
 /// The cells of `kubectl get ipamaudits`.
 fn display(ctx: &Context<'_>) -> AuditDisplay {
     let totals = &ctx.outcome.totals;
-    let first_sentence = ctx.outcome.summary.lines().next().unwrap_or_default();
+    let first_sentence = ctx.outcome.answer.text().lines().next().unwrap_or_default().to_owned();
     let runs_out = ctx.outcome.subnets.iter().find_map(|subnet| subnet.runway);
     AuditDisplay {
         critical: problem_count(ctx, totals.critical, Severity::Critical),
@@ -290,7 +290,7 @@ fn display(ctx: &Context<'_>) -> AuditDisplay {
         free_prefixes: text::known(totals.free_prefixes),
         leaked_addresses: text::known(totals.leaked_addresses),
         runway: runs_out.unwrap_or("?").to_owned(),
-        message: clip(first_sentence, bound::CELL),
+        message: clip(&first_sentence, bound::CELL),
     }
 }
 

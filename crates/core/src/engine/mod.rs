@@ -48,7 +48,7 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
         .collect();
     AuditOutcome {
         taken_at: snapshot.taken_at,
-        summary: summary::of(&facts, policy, &totals, &problems),
+        answer: summary::of(&facts, policy, &totals, &problems),
         conditions: conditions::of_audit(&facts, &trust, &problems, &rules),
         totals,
         sources: facts.sources.clone(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     facts::{Facts, NodeFacts, Pool},
     finding::Severity,
-    outcome::{Problem, Totals},
+    outcome::{Advised, Answer, Problem, Totals},
     policy::AuditPolicy,
     source::Source,
     text,
@@ -14,13 +14,13 @@ use crate::{
 /// Zones and settings that a sentence names.
 const NAMED: usize = 3;
 
-pub(super) fn of(facts: &Facts<'_>, policy: &AuditPolicy, totals: &Totals, problems: &[Problem]) -> String {
-    let sentences: Vec<String> =
-        [state(facts, totals, problems), why(facts, policy, totals), what_to_do(facts, policy), missing(facts)]
-            .into_iter()
-            .flatten()
-            .collect();
-    sentences.join("\n")
+pub(super) fn of(facts: &Facts<'_>, policy: &AuditPolicy, totals: &Totals, problems: &[Problem]) -> Answer {
+    Answer {
+        state: state(facts, totals, problems),
+        why: why(facts, policy, totals),
+        advice: what_to_do(facts, policy),
+        missing: missing(facts),
+    }
 }
 
 /// The worst first: full subnets and waiting pods, else the worst problem, else that all is well.
@@ -142,18 +142,16 @@ impl std::fmt::Display for Kind {
 }
 
 /// The settings that free most, if any node holds too much.
-fn what_to_do(facts: &Facts<'_>, policy: &AuditPolicy) -> Option<String> {
+fn what_to_do(facts: &Facts<'_>, policy: &AuditPolicy) -> Option<Advised> {
     let limit = policy.thresholds.idle_addresses;
     let better = facts.nodes.iter().filter_map(|node| facts.advice.node(node)).filter(|better| better.freed > limit);
     let (freed, calls) =
         better.fold((0, 0), |(freed, calls), node| (freed + node.returned, node.calls_per_pod.max(calls)));
-    (freed > 0).then(|| {
-        format!(
-            "Setting {} frees {} within minutes and costs at most {} per pod start beyond the pool.",
-            facts.advice.settings(),
-            text::count(freed, "address"),
-            text::count(calls, "EC2 call"),
-        )
+    (freed > 0).then(|| Advised {
+        settings: facts.advice.settings(),
+        addresses: freed,
+        calls_per_pod: calls,
+        daemon_set: facts.snapshot.aws_node.value().map(|aws_node| aws_node.daemon_set.clone()),
     })
 }
 

@@ -31,7 +31,8 @@ fn incident() -> ClusterSnapshot {
 #[test]
 fn the_incident_is_told_in_three_sentences() {
     let outcome = audit(&incident());
-    let sentences: Vec<_> = outcome.summary.lines().collect();
+    let text = outcome.answer.text();
+    let sentences: Vec<_> = text.lines().collect();
     assert_eq!(
         sentences,
         [
@@ -103,7 +104,7 @@ fn a_well_sized_cluster_has_nothing_to_report() {
             node.conditions.iter().filter(|condition| condition.status != ConditionStatus::True).collect();
         assert_eq!(not_true, Vec::<&Condition>::new(), "{}", node.name);
     }
-    assert_eq!(outcome.summary, "2 nodes in 1 subnet have room: 4,062 addresses free.");
+    assert_eq!(outcome.answer.text(), "2 nodes in 1 subnet have room: 4,062 addresses free.");
 }
 
 #[test]
