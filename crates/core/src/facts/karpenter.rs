@@ -1,5 +1,5 @@
-//! Karpenter as far as addresses depend on it: its controller, and for each EC2NodeClass the NodePools that use it, the
-//! instance types they may launch and the subnets they launch into.
+//! Karpenter as far as addresses depend on it: its controller, and for each of its node classes the NodePools that use it,
+//! the instance types they may launch and the subnets they launch into.
 //!
 //! A cluster without Karpenter costs one look at its Deployments. What a missing source hides is not guessed:
 //! [`Karpenter::is_here`] says whether a rule has to admit that it cannot tell.
@@ -31,7 +31,7 @@ const HOST_PODS: u32 = 2;
 /// Karpenter in this cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Karpenter<'a> {
-    /// The EC2NodeClasses, sorted by name; empty where there are none or where they are not known.
+    /// The node classes, sorted by name; empty where there are none or where they are not known.
     pub(crate) classes: Vec<ClassFacts<'a>>,
     /// What new nodes run: the CNI as the DaemonSet's template has it.
     pub(crate) cni: Option<Arc<Cni>>,
@@ -39,7 +39,7 @@ pub(crate) struct Karpenter<'a> {
     made_nodes: bool,
 }
 
-/// An EC2NodeClass and what hangs on it.
+/// A node class and what hangs on it.
 #[derive(Debug)]
 pub(crate) struct ClassFacts<'a> {
     /// The object.
@@ -92,7 +92,12 @@ impl<'a> Karpenter<'a> {
         self.controller.is_some() || !self.classes.is_empty() || self.made_nodes
     }
 
-    /// The class of a name.
+    /// Its Deployment, where one is seen.
+    pub(crate) fn controller(&self) -> Option<&'a Workload> {
+        self.controller
+    }
+
+    /// The class that a NodePool uses.
     pub(crate) fn class_of_pool(&self, pool: &str) -> Option<&ClassFacts<'a>> {
         self.classes.iter().find(|class| class.pools.iter().any(|one| *one.pool.name == *pool))
     }
@@ -113,12 +118,11 @@ impl<'a> Karpenter<'a> {
     pub(crate) fn new_nodes_use(&self, feature: Feature) -> Option<bool> {
         let cni = self.cni.as_ref()?;
         let (setting, variable): (&Setting<bool>, _) = match feature {
-            Feature::CustomNetworking => (&cni.config.custom_networking, "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"),
-            Feature::BranchInterfaces => (&cni.config.pod_eni, "ENABLE_POD_ENI"),
-            Feature::Prefixes => (&cni.config.prefix_delegation, "ENABLE_PREFIX_DELEGATION"),
+            Feature::CustomNetworking => (&cni.config().custom_networking, "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"),
+            Feature::BranchInterfaces => (&cni.config().pod_eni, "ENABLE_POD_ENI"),
+            Feature::Prefixes => (&cni.config().prefix_delegation, "ENABLE_PREFIX_DELEGATION"),
         };
-        let unresolved = cni.unresolved().iter().any(|name| name == variable);
-        (!unresolved).then(|| setting.value_or(false))
+        (!cni.lacks(&[variable])).then(|| setting.value_or(false))
     }
 
     /// Pods that can have an address of a new node's pool, by the model; none for types that nobody knows.

@@ -16,6 +16,7 @@ mod model;
 mod next_subnet;
 mod node;
 mod owner;
+pub(crate) mod routes;
 mod pool;
 pub(crate) mod sgp;
 mod subnet;

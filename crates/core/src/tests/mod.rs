@@ -1,3 +1,4 @@
 //! What unit tests of several modules share.
 
 pub(crate) mod fixtures;
+pub(crate) mod karpenter;
