@@ -1,4 +1,5 @@
 //! What unit tests of several modules share.
 
+pub(crate) mod configuration;
 pub(crate) mod fixtures;
 pub(crate) mod karpenter;
