@@ -44,7 +44,7 @@ pub struct AuditOutcome {
     pub conditions: Vec<Condition>,
     /// Every node in scope, sorted by name.
     pub nodes: Vec<NodeOutcome>,
-    /// Every subnet in use by a node, sorted by id.
+    /// Every subnet with a role, sorted by id. Totals count only those that hold an interface of a node.
     pub subnets: Vec<SubnetOutcome>,
 }
 
@@ -394,8 +394,22 @@ pub struct SubnetOutcome {
     pub usable: Option<u32>,
     /// What EC2 counts as free.
     pub free: u32,
-    /// Whole free /28 blocks, as far as occupants are visible.
+    /// Whole free /28 blocks, as far as occupants are visible: an upper bound.
     pub free_prefixes: Option<u32>,
+    /// The lower bound, as if each invisible occupant broke a block of its own; none while reservations are missing.
+    pub free_prefixes_min: Option<u32>,
+    /// The largest aligned range that is free, by the length of its prefix; none where no whole block is.
+    pub largest_free: Option<u8>,
+    /// Broken blocks in a hundred of those that are no prefix and could be one; none where there is none.
+    pub fragmentation_percent: Option<u32>,
+    /// The blocks in order, run by run, for example `1R 14F 1R`: R reserved by AWS, P prefix, F free, f fragmented, U
+    /// used by 16 single addresses, X explicitly reserved, p free and reserved for prefixes. What does not fit into
+    /// 2 kB is counted at the end: `+1200`. None for a range smaller than a block.
+    pub block_map: Option<String>,
+    /// Why it is in the audit: `node-home`, `pods`, `eni-config`, `control-plane`, `discovery`.
+    pub roles: Vec<&'static str>,
+    /// What is asked of it next.
+    pub needs: Vec<Need>,
     /// Where the rest went; none without the interfaces.
     pub ledger: Option<SubnetLedger>,
     /// Who the others of the ledger are, with their addresses; sorted, the sum is `other`.
@@ -408,6 +422,19 @@ pub struct SubnetOutcome {
     pub conditions: Vec<Condition>,
     /// Its findings, the worst first.
     pub findings: Vec<Finding>,
+}
+
+/// What is asked of a subnet next, all or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// `next node`, `next interface`, `next prefix`, `surge` (of a rolling upgrade), `control plane`.
+    pub what: &'static str,
+    /// Addresses, those of whole blocks included.
+    pub addresses: u32,
+    /// Whole /28 blocks among them.
+    pub blocks: u32,
+    /// Whether the subnet has them, as far as is visible.
+    pub met: bool,
 }
 
 /// Where a subnet's addresses went.

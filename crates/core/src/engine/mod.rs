@@ -12,7 +12,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    facts::{Facts, NodeFacts, SubnetFacts},
+    facts::{Blocks, Facts, NodeFacts, SubnetFacts},
     finding::{Finding, Home},
     memory::Memory,
     outcome::{AuditOutcome, CniSeen, NodeAddresses, NodeOutcome, SubnetOutcome},
@@ -41,11 +41,11 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
             NodeOutcome { next_subnets, ..node_outcome(&facts, &trust, node, findings) }
         })
         .collect();
-    let subnets: Vec<SubnetOutcome> = facts
-        .subnets
-        .iter()
+    let mut subnets: Vec<SubnetOutcome> = facts
+        .every_subnet()
         .map(|subnet| subnet_outcome(&trust, subnet, of_home(&mut by_home, &Home::Subnet(subnet.subnet.id.clone()))))
         .collect();
+    subnets.sort_by(|a, b| a.id.cmp(&b.id));
     AuditOutcome {
         taken_at: snapshot.taken_at,
         answer: summary::of(&facts, policy, &totals, &problems),
@@ -124,6 +124,7 @@ fn node_outcome(
 
 fn subnet_outcome(trust: &conditions::Trust, facts: &SubnetFacts<'_>, findings: Vec<Finding>) -> SubnetOutcome {
     let subnet = facts.subnet;
+    let blocks = facts.blocks.as_ref();
     SubnetOutcome {
         id: subnet.id.clone(),
         zone: subnet.zone.clone(),
@@ -132,6 +133,12 @@ fn subnet_outcome(trust: &conditions::Trust, facts: &SubnetFacts<'_>, findings: 
         usable: facts.usable,
         free: subnet.available,
         free_prefixes: facts.free_prefixes,
+        free_prefixes_min: facts.free_prefixes_min,
+        largest_free: blocks.and_then(Blocks::largest_free).map(|range| range.prefix_len()),
+        fragmentation_percent: blocks.and_then(Blocks::fragmentation_percent),
+        block_map: blocks.map(Blocks::map).filter(|map| !map.is_empty()),
+        roles: facts.roles(),
+        needs: facts.needs(),
         ledger: facts.ledger,
         others: facts.others.clone(),
         new_node_takes: facts.new_node_takes,

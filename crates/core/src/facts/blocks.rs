@@ -148,13 +148,8 @@ impl Blocks {
         Self { cidr, cells, kept: Vec::new() }
     }
 
-    /// Takes what an interface has.
-    pub(crate) fn occupy(&mut self, interface: &Interface) {
-        self.occupy_by(interface, None);
-    }
-
     /// Takes what an interface has; `node` is the index of the node that it is attached to.
-    pub(crate) fn occupy_by(&mut self, interface: &Interface, node: Option<usize>) {
+    pub(crate) fn occupy(&mut self, interface: &Interface, node: Option<usize>) {
         let by = node.map_or(Holder::Others, Holder::Node);
         for address in interface.primary.iter().chain(&interface.secondary) {
             let bit = 1 << (u32::from(*address) & 0xf);

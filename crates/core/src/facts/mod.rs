@@ -7,6 +7,7 @@
 mod advice;
 mod blocks;
 mod cni;
+pub(crate) mod demand;
 pub(crate) mod discovery;
 pub(crate) mod eni_config;
 pub(crate) mod installation;
@@ -34,10 +35,12 @@ use crate::{
     source::{Source, SourceState},
 };
 
+pub(crate) use blocks::Blocks;
 pub(crate) use advice::{Advice, NodeAdvice};
 pub use cni::{Cni, branch_limit, interface_limit};
 pub(crate) use discovery::Discovery;
 pub(crate) use eni_config::CustomNetworking;
+use ledger::Ledgers;
 pub use ledger::{PoolInterface, Uses};
 pub use node::NodeFacts;
 pub use owner::Owner;
@@ -62,6 +65,9 @@ pub struct Facts<'a> {
     pub owners: Vec<Owner>,
     /// Subnets that hold an interface of such a node, sorted by id. Empty while subnets or interfaces are missing.
     pub subnets: Vec<SubnetFacts<'a>>,
+    /// Subnets without such an interface that have another role: an ENIConfig in use names them, subnet discovery would
+    /// use them, or the control plane is there. Sorted by id; no total counts them.
+    pub further_subnets: Vec<SubnetFacts<'a>>,
     /// The VPC CNI as it is installed; none while its DaemonSet is not known.
     pub(crate) installation: Option<installation::Installation<'a>>,
     /// Which settings would help whom.
@@ -81,7 +87,6 @@ impl<'a> Facts<'a> {
     pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
         let nodes = node::all(snapshot);
         let owners = owner::all(snapshot, &nodes);
-        let subnets = subnet::all(snapshot, &nodes, &owners, &policy.thresholds);
         let installation = installation::Installation::of(snapshot, &nodes);
         let advice = Advice::of(&nodes, &policy.thresholds);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
@@ -89,6 +94,10 @@ impl<'a> Facts<'a> {
         let sources = snapshot.sources();
         let custom_networking = CustomNetworking::of(snapshot, &nodes);
         let discovery = Discovery::of(snapshot, &nodes);
+        let demands = demand::Demands::of(snapshot, &nodes, &custom_networking, &discovery);
+        let ledgers = snapshot.ec2.interfaces.value().map(|interfaces| Ledgers::of(&nodes, interfaces, &owners));
+        let (subnets, further_subnets) =
+            subnet::all(snapshot, demands, ledgers.unwrap_or_default(), &owners, policy, memory);
         Self {
             snapshot,
             policy,
@@ -97,6 +106,7 @@ impl<'a> Facts<'a> {
             nodes,
             owners,
             subnets,
+            further_subnets,
             installation,
             advice,
             karpenter,
@@ -108,8 +118,15 @@ impl<'a> Facts<'a> {
 
     /// The facts of one subnet.
     pub fn subnet(&self, id: &SubnetId) -> Option<&SubnetFacts<'a>> {
-        let found = self.subnets.binary_search_by(|facts| facts.subnet.id.cmp(id));
-        found.ok().and_then(|index| self.subnets.get(index))
+        [&self.subnets, &self.further_subnets].into_iter().find_map(|list| {
+            let found = list.binary_search_by(|facts| facts.subnet.id.cmp(id));
+            found.ok().and_then(|index| list.get(index))
+        })
+    }
+
+    /// Every subnet with a role.
+    pub fn every_subnet(&self) -> impl Iterator<Item = &SubnetFacts<'a>> {
+        self.subnets.iter().chain(&self.further_subnets)
     }
 
     /// Whether a source was never read, or is not collected at all.

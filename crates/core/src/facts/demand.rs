@@ -1,0 +1,369 @@
+//! What nodes and the control plane ask of each subnet: who takes addresses there, and how many at once.
+//!
+//! A node's primary interface is in its home subnet. Its other interfaces are made there too, unless its ENIConfig or
+//! subnet discovery sends them elsewhere; then the home pays for the primary's own address only. Where discovery leaves
+//! a choice and another subnet of the choice has room, a subnet is *relieved*: nobody depends on it.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+use super::{
+    CustomNetworking, Discovery, NodeFacts,
+    discovery::Outlook,
+    model::{Kind, Settled},
+};
+use crate::{
+    cni::SizingMode,
+    ids::SubnetId,
+    inventory::{Interface, Subnet},
+    net::ADDRESSES_PER_PREFIX,
+    snapshot::ClusterSnapshot,
+};
+
+/// How EKS describes the interfaces of a control plane; the cluster's name follows.
+const CONTROL_PLANE: &str = "Amazon EKS ";
+/// What a new node takes where its kind is not known: the least that an interface asks for in prefix mode.
+const LEAST: Take = Take { addresses: 17, blocks: 0 };
+
+/// Why a subnet is in an audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Primary interfaces of nodes are in it.
+    NodeHome,
+    /// Pods of nodes get addresses from it.
+    Pods,
+    /// ENIConfigs in use name it.
+    EniConfig,
+    /// The control plane has interfaces in it.
+    ControlPlane,
+    /// Subnet discovery would use it.
+    Discovery,
+}
+
+impl Role {
+    /// The word in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NodeHome => "node-home",
+            Self::Pods => "pods",
+            Self::EniConfig => "eni-config",
+            Self::ControlPlane => "control-plane",
+            Self::Discovery => "discovery",
+        }
+    }
+}
+
+/// What is taken at once, all or nothing: addresses, those of whole blocks included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Take {
+    /// Addresses.
+    pub(crate) addresses: u32,
+    /// Whole /28 blocks among them.
+    pub(crate) blocks: u32,
+}
+
+impl Take {
+    /// One prefix.
+    pub(crate) const PREFIX: Self = Self { addresses: ADDRESSES_PER_PREFIX, blocks: 1 };
+
+    /// The same so many times.
+    pub(crate) fn times(self, number: u32) -> Self {
+        Self { addresses: self.addresses.saturating_mul(number), blocks: self.blocks.saturating_mul(number) }
+    }
+
+    /// Addresses that need not be in whole blocks.
+    pub(crate) fn singles(self) -> u32 {
+        self.addresses.saturating_sub(self.blocks.saturating_mul(ADDRESSES_PER_PREFIX))
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let addresses = self.addresses.saturating_add(other.addresses);
+        Self { addresses, blocks: self.blocks.saturating_add(other.blocks) }
+    }
+
+    /// What a settled node takes.
+    fn of(settled: Settled, in_prefixes: bool) -> Self {
+        let blocks = if in_prefixes { settled.held.div_ceil(ADDRESSES_PER_PREFIX) } else { 0 };
+        Self { addresses: settled.subnet_addresses, blocks }
+    }
+}
+
+/// What is asked of one subnet.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    /// Why it is in the audit; empty if it is not.
+    pub(crate) roles: BTreeSet<Role>,
+    /// Nodes (by index) whose primary interface is here.
+    pub(crate) homes: Vec<usize>,
+    /// Nodes whose next interface is made here.
+    pub(crate) drawers: Vec<usize>,
+    /// Interfaces of nodes in it.
+    pub(crate) attached: u32,
+    /// Whether some of its nodes take prefixes here.
+    pub(crate) prefixes: bool,
+    /// Whether nodes that would make interfaces here have another subnet with room.
+    pub(crate) relieved: bool,
+    /// What a new node of the commonest type takes here at its start; none if no node starts or grows here.
+    pub(crate) new_node: Option<Take>,
+    /// The type of that node; none where it is not known.
+    pub(crate) new_node_type: Option<String>,
+    /// What the next interface of such a node takes; none where none can have one more.
+    pub(crate) interface: Option<Take>,
+}
+
+impl Demand {
+    /// Nodes that depend on the subnet.
+    pub(crate) fn nodes(&self) -> BTreeSet<usize> {
+        self.homes.iter().chain(&self.drawers).copied().collect()
+    }
+
+    /// How many of them shall be replaceable at once, at least one.
+    pub(crate) fn surge_nodes(&self, percent: u32) -> u32 {
+        let nodes = u32::try_from(self.nodes().len()).unwrap_or(u32::MAX);
+        nodes.saturating_mul(percent).div_ceil(100).max(1)
+    }
+}
+
+/// The demand on every subnet.
+#[derive(Debug)]
+pub(super) struct Demands<'n, 'a> {
+    nodes: &'n [NodeFacts<'a>],
+    by_subnet: BTreeMap<SubnetId, Demand>,
+    settled: RefCell<HashMap<(Kind, u32), Option<Settled>>>,
+}
+
+impl<'n, 'a> Demands<'n, 'a> {
+    /// From what is there and from what nodes would do next.
+    pub(super) fn of(
+        snapshot: &ClusterSnapshot,
+        nodes: &'n [NodeFacts<'a>],
+        networking: &CustomNetworking<'_>,
+        discovery: &Discovery<'_>,
+    ) -> Self {
+        let mut demands = Self { nodes, by_subnet: BTreeMap::new(), settled: RefCell::default() };
+        for (at, node) in nodes.iter().enumerate() {
+            demands.add_interfaces(at, node);
+            let outlook = discovery.kind_of(at).and_then(|kind| discovery.outlooks().get(kind));
+            match (networking.of_node(at), outlook) {
+                (Some(choice), _) => {
+                    if let Some(config) = choice.config {
+                        demands.add_drawer(at, &config.subnet, Role::EniConfig);
+                    }
+                }
+                (None, Some(outlook)) => demands.add_choice(at, outlook),
+                (None, None) => {
+                    if let Some(home) = node.home() {
+                        demands.add_drawer(at, home, Role::Pods);
+                    }
+                }
+            }
+        }
+        for outlook in discovery.outlooks() {
+            for subnet in outlook.tried.iter().filter(|subnet| subnet.id != outlook.home.id) {
+                demands.at(&subnet.id).roles.insert(Role::Discovery);
+            }
+        }
+        let interfaces = snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
+        for subnet in control_plane(interfaces, own_name(nodes).as_deref()) {
+            demands.at(subnet).roles.insert(Role::ControlPlane);
+        }
+        demands.price();
+        demands.relieve(discovery);
+        demands
+    }
+
+    /// The demand on one subnet, if it has a role.
+    pub(super) fn take(&mut self, subnet: &SubnetId) -> Option<Demand> {
+        self.by_subnet.remove(subnet)
+    }
+
+    fn at(&mut self, subnet: &SubnetId) -> &mut Demand {
+        // Most subnets are known already: their id is cloned once.
+        if !self.by_subnet.contains_key(subnet) {
+            self.by_subnet.insert(subnet.clone(), Demand::default());
+        }
+        self.by_subnet.entry(subnet.clone()).or_default()
+    }
+
+    fn add_interfaces(&mut self, at: usize, node: &NodeFacts<'_>) {
+        for (position, interface) in node.interfaces.iter().flatten().enumerate() {
+            let demand = self.at(&interface.subnet);
+            demand.attached += 1;
+            if position == 0 {
+                demand.roles.insert(Role::NodeHome);
+                demand.homes.push(at);
+            } else {
+                demand.roles.insert(Role::Pods);
+            }
+        }
+    }
+
+    fn add_drawer(&mut self, at: usize, subnet: &SubnetId, role: Role) {
+        let prefixes = self.nodes.get(at).is_some_and(takes_prefixes);
+        let demand = self.at(subnet);
+        demand.drawers.push(at);
+        demand.roles.extend([role, Role::Pods]);
+        demand.prefixes |= prefixes;
+    }
+
+    /// By discovery: the home where it is tried, else the subnet that is tried first.
+    fn add_choice(&mut self, at: usize, outlook: &Outlook<'_>) {
+        let main = main_of(outlook);
+        let role = if main.id == outlook.home.id { Role::Pods } else { Role::Discovery };
+        self.add_drawer(at, &main.id, role);
+    }
+
+    /// Computes what new nodes and interfaces take.
+    fn price(&mut self) {
+        let mut by_subnet = std::mem::take(&mut self.by_subnet);
+        for demand in by_subnet.values_mut() {
+            let drawers: BTreeSet<usize> = demand.drawers.iter().copied().collect();
+            let homes: BTreeSet<usize> = demand.homes.iter().copied().collect();
+            if let Some((at, node)) = self.commonest(&demand.nodes()) {
+                let take = self.fresh(node, 0).map(|whole| share(whole, homes.contains(&at), drawers.contains(&at)));
+                demand.new_node_type = take.and_then(|_| Some(node.node.instance_type.as_ref()?.to_string()));
+                demand.new_node = Some(take.unwrap_or(LEAST));
+            }
+            let grows = |at: &&usize| self.nodes.get(**at).is_some_and(can_attach);
+            let growing: BTreeSet<usize> = drawers.iter().filter(grows).copied().collect();
+            demand.interface = self.commonest(&growing).and_then(|(_, node)| next_interface(node));
+        }
+        self.by_subnet = by_subnet;
+    }
+
+    /// Where discovery leaves a choice, and the rest of the choice has room for the next interface.
+    fn relieve(&mut self, discovery: &Discovery<'_>) {
+        for outlook in discovery.outlooks() {
+            let main = main_of(outlook);
+            let rest = outlook.tried.iter().filter(|subnet| subnet.id != main.id);
+            let most = rest.map(|subnet| subnet.available).max().unwrap_or_default();
+            let Some(demand) = self.by_subnet.get_mut(&main.id) else { continue };
+            let next = demand.interface.or(demand.new_node).unwrap_or(LEAST);
+            if most >= next.addresses.max(1) {
+                demand.relieved = true;
+                // The primary's own address is all that has to come from here.
+                let primary = u32::from(!demand.homes.is_empty());
+                demand.new_node = (primary > 0).then_some(Take { addresses: primary, blocks: 0 });
+                demand.interface = None;
+            }
+        }
+    }
+
+    /// What the nodes that draw from a subnet could still take, and so many new ones at their full size; none where
+    /// that is not known.
+    pub(super) fn ceiling(&self, demand: &Demand, new_nodes: u32) -> Option<Take> {
+        if demand.relieved || demand.drawers.is_empty() {
+            return Some(demand.new_node.unwrap_or_default().times(new_nodes));
+        }
+        let mut all = Take::default();
+        for node in demand.drawers.iter().filter_map(|&at| self.nodes.get(at)) {
+            let most = self.fresh(node, most_pods(node)?)?;
+            let pool = node.pool.as_ref()?;
+            all = all.plus(Take {
+                addresses: most.addresses.saturating_sub(pool.held + pool.own),
+                blocks: most.blocks.saturating_sub(pool.prefixes),
+            });
+        }
+        let (_, common) = self.commonest(&demand.nodes())?;
+        Some(all.plus(self.fresh(common, most_pods(common)?)?.times(new_nodes)))
+    }
+
+    /// What a new node like this one takes of all subnets together, with so many pods.
+    fn fresh(&self, node: &NodeFacts<'_>, pods: u32) -> Option<Take> {
+        let kind = Kind::of(node)?;
+        let mut known = self.settled.borrow_mut();
+        let settled = *known.entry((kind, pods)).or_insert_with_key(|(kind, pods)| kind.new_node(*pods));
+        settled.map(|settled| Take::of(settled, takes_prefixes(node)))
+    }
+
+    /// A node of the commonest instance type among some, and its index.
+    fn commonest(&self, among: &BTreeSet<usize>) -> Option<(usize, &'n NodeFacts<'a>)> {
+        let mut types: BTreeMap<&str, (u32, usize, &'n NodeFacts<'a>)> = BTreeMap::new();
+        for (at, node) in among.iter().filter_map(|&at| Some((at, self.nodes.get(at)?))) {
+            let name = node.node.instance_type.as_ref().map_or("", |name| name.as_str());
+            types.entry(name).or_insert((0, at, node)).0 += 1;
+        }
+        let most = types.into_iter().max_by_key(|(name, (count, ..))| (*count, std::cmp::Reverse(*name)));
+        most.map(|(_, (_, at, node))| (at, node))
+    }
+}
+
+/// The subnet that has to have room: the home where it is tried, else the one that is tried first.
+fn main_of<'a>(outlook: &Outlook<'a>) -> &'a Subnet {
+    let home_is_tried = outlook.tried.iter().any(|subnet| subnet.id == outlook.home.id);
+    match outlook.tried.first() {
+        Some(first) if !home_is_tried => first,
+        _ => outlook.home,
+    }
+}
+
+/// The part of a new node that a subnet pays for.
+fn share(whole: Take, home: bool, draws: bool) -> Take {
+    match (home, draws) {
+        (true, true) => whole,
+        (true, false) => Take { addresses: 1, blocks: 0 },
+        (false, _) => Take { addresses: whole.addresses.saturating_sub(1), ..whole },
+    }
+}
+
+fn takes_prefixes(node: &NodeFacts<'_>) -> bool {
+    let limits = node.limits.as_ref().and_then(crate::limits::Limits::interfaces);
+    node.cni
+        .as_ref()
+        .zip(limits)
+        .is_some_and(|(cni, limits)| cni.config.uses_prefixes(cni.version(), limits.hypervisor))
+}
+
+/// Whether one more interface would be attached to it.
+fn can_attach(node: &NodeFacts<'_>) -> bool {
+    let Some(limits) = node.limits.as_ref().and_then(crate::limits::Limits::interfaces) else { return true };
+    let most = node.cni.as_ref().map_or(i64::from(limits.enis), |cni| cni.config.targets(&limits).max_eni);
+    let attached = node.interfaces.as_ref().map_or(0, Vec::len);
+    i64::try_from(attached).is_ok_and(|attached| attached < most)
+}
+
+/// The least that one more interface of it takes.
+fn next_interface(node: &NodeFacts<'_>) -> Option<Take> {
+    let (cni, limits) = (node.cni.as_ref()?, node.limits.as_ref()?.interfaces()?);
+    match cni.config.sizing_mode(cni.version(), &limits) {
+        SizingMode::EniTarget => Some(Take { addresses: limits.slots_per_eni() + 1, blocks: 0 }),
+        SizingMode::IpTarget => Some(Take { addresses: 2, blocks: 0 }),
+        SizingMode::PrefixTarget | SizingMode::PrefixIpTarget => {
+            Some(Take { addresses: ADDRESSES_PER_PREFIX + 1, blocks: 1 })
+        }
+        SizingMode::ProvisioningDisabled => None,
+    }
+}
+
+/// Pods of its pool at its limits.
+fn most_pods(node: &NodeFacts<'_>) -> Option<u32> {
+    Some(node.pool_pods? + node.room()?)
+}
+
+/// The cluster's name: the CNI's, or a tag that it puts on its interfaces.
+fn own_name(nodes: &[NodeFacts<'_>]) -> Option<String> {
+    let configured = nodes.iter().find_map(|node| node.cni.as_ref()?.config.cluster_name.as_deref());
+    let tagged = || {
+        let mut interfaces = nodes.iter().flat_map(|node| node.interfaces.iter().flatten());
+        interfaces.find_map(|interface| interface.tag("cluster.k8s.amazonaws.com/name"))
+    };
+    configured.or_else(tagged).map(ToOwned::to_owned)
+}
+
+/// Subnets with interfaces of the cluster's control plane; none while several clusters are in the VPC and nothing says
+/// which is this one.
+fn control_plane<'i>(interfaces: &'i [Interface], name: Option<&str>) -> BTreeSet<&'i SubnetId> {
+    let of_eks =
+        |interface: &'i Interface| Some((interface.description.strip_prefix(CONTROL_PLANE)?, &interface.subnet));
+    let mut by_cluster: BTreeMap<&str, BTreeSet<&SubnetId>> = BTreeMap::new();
+    for (cluster, subnet) in interfaces.iter().filter_map(of_eks) {
+        by_cluster.entry(cluster).or_default().insert(subnet);
+    }
+    match name {
+        Some(name) => by_cluster.remove(name).unwrap_or_default(),
+        None if by_cluster.len() == 1 => by_cluster.into_values().flatten().collect(),
+        None => BTreeSet::new(),
+    }
+}
