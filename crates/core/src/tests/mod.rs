@@ -3,3 +3,4 @@
 pub(crate) mod configuration;
 pub(crate) mod fixtures;
 pub(crate) mod karpenter;
+pub(crate) mod windows;
