@@ -207,6 +207,17 @@ pub enum ConditionStatus {
     Unknown,
 }
 
+impl ConditionStatus {
+    /// The word in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// A condition without its times, which the publisher keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Condition {
