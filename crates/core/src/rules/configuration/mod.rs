@@ -1,11 +1,20 @@
 //! Rules about the VPC CNI's configuration: codes 6xx.
 
 mod address_family_invalid;
+mod cool_down_changed;
 mod environment;
 mod no_interface_for_pods;
 mod prefix_targets_missing;
+mod setting_unread;
 mod start_refused;
+mod target_ignored;
+mod targets_beside_blocks;
+mod trunk_slot_wasted;
+mod value_not_understood;
 mod variable_misspelled;
+mod warm_interfaces_beyond_type;
+mod warm_prefix_target_zero;
+mod warm_target_without_minimum;
 
 use super::Rule;
 
@@ -16,4 +25,13 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &start_refused::StartRefused,
     &no_interface_for_pods::NoInterfaceForPods,
     &variable_misspelled::VariableMisspelled,
+    &value_not_understood::ValueNotUnderstood,
+    &setting_unread::SettingUnread,
+    &target_ignored::TargetIgnored,
+    &warm_prefix_target_zero::WarmPrefixTargetZero,
+    &warm_interfaces_beyond_type::WarmInterfacesBeyondType,
+    &warm_target_without_minimum::WarmTargetWithoutMinimum,
+    &targets_beside_blocks::TargetsBesideBlocks,
+    &trunk_slot_wasted::TrunkSlotWasted,
+    &cool_down_changed::CoolDownChanged,
 ];
