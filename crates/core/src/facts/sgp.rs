@@ -14,7 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Cni, NodeFacts};
 use crate::{
     cni::{CniVersion, EnforcingMode},
-    ids::NodeName,
+    ids::{EniId, NodeName},
+    inventory::Interface,
     snapshot::{
         BranchUse, ClusterSnapshot, Event, Platform, Pod, PodPhase, PodTraits, SecurityGroupPolicy, Selector,
         ServiceAccount,
@@ -25,7 +26,7 @@ use crate::{
 /// Events older than this explain nothing: Kubernetes itself keeps them for an hour.
 const EVENT_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// Reasons of events by which the resource controller says that something failed.
-const FAILURES: [&str; 7] = [
+const FAILURES: [&str; 8] = [
     "TrunkENICreationFailed",
     "NodeTrunkFailedInit",
     "Unsupported",
@@ -33,7 +34,12 @@ const FAILURES: [&str; 7] = [
     "CNINodeCreationFailed",
     "BranchAllocationFailed",
     "BranchENIAnnotationFailed",
+    FAILED_SCHEDULING,
 ];
+/// The scheduler's: only about branch slots.
+const FAILED_SCHEDULING: &str = "FailedScheduling";
+/// The extended resource of branch slots.
+pub(crate) const RESOURCE: &str = "vpc.amazonaws.com/pod-eni";
 /// ConfigMap of the resource controller.
 const CONTROLLER_CONFIG: &str = "amazon-vpc-cni";
 /// Its key for the cool-down of branches.
@@ -55,6 +61,7 @@ pub(crate) struct PodGroups<'a> {
     /// Sources without which it is not known which pods the policies select.
     pub(crate) unresolved: BTreeSet<Source>,
     failures: Vec<&'a Event>,
+    interfaces: HashMap<&'a EniId, &'a Interface>,
 }
 
 /// A pod that has to do with security groups for pods.
@@ -175,7 +182,9 @@ impl<'a> PodGroups<'a> {
         });
         let (pods, unresolved) = if in_use { grouped(snapshot, nodes, policies) } else { Default::default() };
         let failures = if in_use { failures(snapshot) } else { Vec::new() };
-        Self { in_use, enabled, policies, cooldown, pods, unresolved, failures }
+        let interfaces = snapshot.ec2.interfaces.value().filter(|_| in_use);
+        let interfaces = interfaces.into_iter().flatten().map(|interface| (&interface.id, interface)).collect();
+        Self { in_use, enabled, policies, cooldown, pods, unresolved, failures, interfaces }
     }
 
     /// Why something of an object failed within the last hour, in the controller's own words: the newest word on it.
@@ -184,6 +193,16 @@ impl<'a> PodGroups<'a> {
         let after = self.failures.partition_point(|event| subject(event) <= key);
         let newest = self.failures.get(after.checked_sub(1)?)?;
         (subject(newest) == key).then_some(*newest)
+    }
+
+    /// An interface as EC2 shows it, whatever it is.
+    pub(crate) fn interface(&self, id: &EniId) -> Option<&'a Interface> {
+        self.interfaces.get(id).copied()
+    }
+
+    /// Policies that the resource controller looks at.
+    pub(crate) fn effective(&self) -> impl Iterator<Item = &'a SecurityGroupPolicy> {
+        self.policies.unwrap_or_default().iter().filter(|policy| has_effect(policy))
     }
 
     /// Pods on nodes that the VPC CNI manages.
@@ -211,7 +230,10 @@ fn enabled(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>]) -> Option<bool> 
 fn failures(snapshot: &ClusterSnapshot) -> Vec<&Event> {
     let recent = |at: Timestamp| snapshot.taken_at.duration_since(at) <= EVENT_AGE;
     let mut failures: Vec<&Event> = snapshot.objects.events.value().map_or(Vec::new(), |events| {
-        let failed = |event: &&Event| FAILURES.contains(&&*event.reason) && event.last_at.is_some_and(recent);
+        let failed = |event: &&Event| {
+            let about_us = &*event.reason != FAILED_SCHEDULING || event.message.contains(RESOURCE);
+            FAILURES.contains(&&*event.reason) && about_us && event.last_at.is_some_and(recent)
+        };
         events.iter().filter(failed).collect()
     });
     failures.sort_by(|a, b| (subject(a), a.last_at).cmp(&(subject(b), b.last_at)));

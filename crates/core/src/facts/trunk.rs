@@ -109,13 +109,15 @@ pub(super) fn add<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot
 
 fn signals<'a>(facts: &NodeFacts<'a>, cni_nodes: Option<&HashMap<&'a NodeName, &'a CniNode>>) -> TrunkSignals<'a> {
     let trunk = |list: &Vec<&'a Interface>| list.iter().copied().find(|one| one.kind == InterfaceKind::Trunk);
-    let interface = facts.interfaces.as_ref().and_then(trunk);
+    // A node without any interface is younger than EC2's reading, or has no instance.
+    let known = facts.interfaces.as_ref().filter(|list| !list.is_empty());
+    let interface = known.and_then(trunk);
     let cni_node = cni_nodes.and_then(|by_name| by_name.get(&facts.node.name)).copied();
     TrunkSignals {
         intended: facts.cni.as_ref().map(|cni| cni.pod_groups()),
         requested: cni_nodes.map(|_| cni_node.is_some_and(|cni_node| cni_node.wants_trunk)),
         resource: Some(facts.node.branch_slots.is_some_and(|slots| slots > 0)),
-        attached: facts.interfaces.as_ref().map(|_| interface.is_some()),
+        attached: known.map(|_| interface.is_some()),
         interface,
         cni_node,
     }

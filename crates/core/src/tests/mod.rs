@@ -1,5 +1,6 @@
 //! What unit tests of several modules share.
 
+pub(crate) mod branches;
 pub(crate) mod configuration;
 pub(crate) mod fixtures;
 pub(crate) mod karpenter;
