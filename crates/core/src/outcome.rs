@@ -293,6 +293,8 @@ pub struct NodeOutcome {
     pub cordoned: bool,
     /// `status.capacity.pods`.
     pub max_pods: Option<u32>,
+    /// Pods that it admits, against addresses that it can give them; none while a limit is not known.
+    pub capacity: Option<NodeCapacity>,
     /// Interfaces attached on the default card.
     pub interfaces: Option<u32>,
     /// How many its type allows there.
@@ -349,6 +351,17 @@ pub struct SubnetChoice {
     pub chosen: bool,
     /// Why, or why not, in a few words.
     pub why: String,
+}
+
+/// Pods that a node admits, against pods that can have an address of its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct NodeCapacity {
+    /// Pods that can have an address at all, whatever its targets are.
+    pub addresses: u32,
+    /// Pods in need of one that max-pods admits, beside those that are there without such need.
+    pub schedulable: u32,
+    /// Pods that could be placed and never have one: schedulable less addresses, not below 0.
+    pub unreachable: u32,
 }
 
 /// Branch slots of a trunk, or of one that is wanted.

@@ -95,6 +95,7 @@ fn node_outcome(
         subnet: node.home().cloned(),
         cordoned: source.cordoned,
         max_pods: source.max_pods,
+        capacity: node.pod_capacity(),
         interfaces: attached,
         interface_limit: node.limits.as_ref().and_then(crate::facts::interface_limit),
         addresses: node.pool.as_ref().map(|pool| NodeAddresses {

@@ -118,9 +118,9 @@ fn a_minimum_without_a_warm_target_is_a_frozen_pool() {
     let frozen: &[(&str, &str)] = &[("MINIMUM_IP_TARGET", "5"), ("ENABLE_IPv4", "true")];
     let outcome = audit(&Cluster::new("10.0.0.0/20", frozen).node("m5.large", 29, &[5], 5).waiting_pod().snapshot());
     let codes: Vec<_> = outcome.nodes[0].findings.iter().map(|finding| finding.code).collect();
-    assert_eq!(codes, ["IPAM201", "IPAM211"]);
+    assert_eq!(codes, ["IPAM201", "IPAM212"]);
     for finding in &outcome.nodes[0].findings {
-        assert!(finding.message.contains("stop the pool from growing"), "{}", finding.message);
+        assert!(finding.message.contains("MINIMUM_IP_TARGET=5"), "{}", finding.message);
         assert!(finding.remediation.contains("MINIMUM_IP_TARGET=10 WARM_IP_TARGET=3"), "{}", finding.remediation);
     }
 }

@@ -6,7 +6,7 @@ use super::{
     NodeFacts, Pool,
     model::{Kind, Settled, Shape, WarmTargets},
 };
-use crate::{ids::NodeName, policy::Thresholds};
+use crate::{ids::NodeName, policy::AuditPolicy};
 
 /// Better settings for the cluster's DaemonSet, and what they would do to each node with many idle addresses.
 #[derive(Debug)]
@@ -30,14 +30,15 @@ pub(crate) struct NodeAdvice {
 
 impl Advice {
     /// Advice for every node whose idle addresses are beyond the threshold.
-    pub(crate) fn of(facts: &[NodeFacts<'_>], thresholds: &Thresholds) -> Self {
-        let targets = WarmTargets::for_burst(thresholds.burst_pods);
+    pub(crate) fn of(facts: &[NodeFacts<'_>], policy: &AuditPolicy) -> Self {
+        // The targets are the DaemonSet's: no exception of a node group can change them.
+        let targets = WarmTargets::for_burst(policy.thresholds.burst_pods);
         // Nodes of one shape settle alike, and a node group has few shapes.
         let mut settled: HashMap<Shape, Option<Settled>> = HashMap::new();
         let mut prices: HashMap<Kind, Option<u32>> = HashMap::new();
         let mut nodes = BTreeMap::new();
         for (node, pool) in facts.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-            if pool.spare() <= thresholds.idle_addresses {
+            if pool.spare() <= policy.for_node(node.node).idle_addresses {
                 continue;
             }
             let Some(shape) = Shape::of(node) else { continue };
@@ -53,6 +54,17 @@ impl Advice {
     /// What the settings would do to a node.
     pub(crate) fn node(&self, node: &NodeFacts<'_>) -> Option<&NodeAdvice> {
         self.nodes.get(&node.node.name)
+    }
+
+    /// Addresses that subnets get back from nodes in all, however few each of them holds too many.
+    pub(crate) fn returned_by<'f, 'a: 'f>(&self, nodes: impl Iterator<Item = &'f NodeFacts<'a>>) -> u32 {
+        let mut settled: HashMap<Shape, Option<Settled>> = HashMap::new();
+        let returned = |node: &NodeFacts<'_>| {
+            let shape = Shape::of(node)?;
+            let better = *settled.entry(shape).or_insert_with_key(|shape| shape.settled_with(self.targets));
+            Some(NodeAdvice::of(node, node.pool.as_ref()?, better?, 0).returned)
+        };
+        nodes.filter_map(returned).sum()
     }
 
     /// The settings as a user writes them.

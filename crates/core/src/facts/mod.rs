@@ -6,6 +6,7 @@
 
 mod advice;
 mod blocks;
+mod capacity;
 mod cni;
 pub(crate) mod demand;
 pub(crate) mod discovery;
@@ -17,8 +18,8 @@ mod model;
 mod next_subnet;
 mod node;
 mod owner;
-pub(crate) mod routes;
 mod pool;
+pub(crate) mod routes;
 pub(crate) mod sgp;
 mod subnet;
 pub(crate) mod trunk;
@@ -37,6 +38,8 @@ use crate::{
 
 pub(crate) use blocks::Blocks;
 pub(crate) use advice::{Advice, NodeAdvice};
+pub(crate) use capacity::HOST_PODS;
+pub(crate) use model::{Kind, Obstacle, Shape};
 pub use cni::{Cni, branch_limit, interface_limit};
 pub(crate) use discovery::Discovery;
 pub(crate) use eni_config::CustomNetworking;
@@ -88,7 +91,7 @@ impl<'a> Facts<'a> {
         let nodes = node::all(snapshot);
         let owners = owner::all(snapshot, &nodes);
         let installation = installation::Installation::of(snapshot, &nodes);
-        let advice = Advice::of(&nodes, &policy.thresholds);
+        let advice = Advice::of(&nodes, policy);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
         let pod_groups = sgp::PodGroups::of(snapshot, &nodes);
         let sources = snapshot.sources();
@@ -132,6 +135,15 @@ impl<'a> Facts<'a> {
     /// Whether a source was never read, or is not collected at all.
     pub fn is_missing(&self, source: Source) -> bool {
         self.sources.iter().find(|state| state.source == source).is_none_or(SourceState::is_missing)
+    }
+
+    /// Whether a node was so young when EC2 was last read that what it holds is not what it will hold.
+    pub(crate) fn is_young(&self, node: &NodeFacts<'_>) -> bool {
+        let born = [node.node.created_at, node.node.state.ready_since].into_iter().flatten().min();
+        let settle = jiff::SignedDuration::from_secs(self.policy.for_node(node.node).settle_seconds.into());
+        let now = self.snapshot.taken_at;
+        let seen = self.as_of(Source::NetworkInterfaces).map_or(now, |seen| seen.min(now));
+        born.is_some_and(|born| seen.duration_since(born) < settle)
     }
 
     /// When a source was last read.

@@ -8,9 +8,9 @@ use std::{
 
 use super::{Cni, NodeFacts, PoolInterface};
 use crate::{
-    cni::{CniConfig, Setting},
+    cni::{CniConfig, Setting, SizingMode},
     inventory::InterfaceKind,
-    ipamd::{self, Attached, Calls, Initial, Outcome, Story, Stranded},
+    ipamd::{self, Arrival, Attached, Calls, Initial, Outcome, Story, Stranded, Subnet},
     limits::InterfaceLimits,
     net,
 };
@@ -43,6 +43,9 @@ impl fmt::Display for WarmTargets {
         write!(f, "MINIMUM_IP_TARGET={} WARM_IP_TARGET={}", self.minimum_ip, self.warm_ip)
     }
 }
+
+/// Targets under which a pool follows its pods up to the limits of the type.
+const GROWING: WarmTargets = WarmTargets { minimum_ip: 0, warm_ip: 1 };
 
 /// What the model says of a node once it has settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +102,7 @@ impl Kind {
         let trunk = attached.iter().any(|interface| interface.kind == InterfaceKind::Trunk);
         let apart = attached.len().checked_sub(node.pool.as_ref()?.interfaces.len())?;
         Some(Self {
-            cni: Arc::clone(node.cni.as_ref()?),
+            cni: node.cni.clone().filter(|cni| cni.sizing_is_known())?,
             limits: node.limits.as_ref()?.interfaces()?,
             trunk,
             unmanaged: u32::try_from(apart.checked_sub(usize::from(trunk))?).ok()?,
@@ -130,10 +133,67 @@ impl Kind {
         Settled::of(&self.fresh(&self.cni.config, pods))
     }
 
-    /// Pods that can have an address on it at all: what its type can hold, whatever its targets are.
+    /// Pods that can have an address on it at all: what its type can hold, whatever its targets are. None where the CNI
+    /// only hands out what others attach: nobody knows how much that will be.
     pub(crate) fn capacity(&self) -> Option<u32> {
-        let growing = WarmTargets { minimum_ip: 0, warm_ip: 1 }.on(&self.cni.config);
+        if self.adopts_only() {
+            return None;
+        }
+        let growing = GROWING.on(&self.cni.config);
         u32::try_from(ipamd::capacity(&self.node(&growing), self.trunk)).ok()
+    }
+
+    /// Pods that get an address on a new one under its own targets, had its subnet no end: fewer than its capacity where
+    /// the targets stop the pool from growing. None if ipamd would not run, or only adopts.
+    pub(crate) fn served(&self) -> Option<u32> {
+        if self.adopts_only() {
+            return None;
+        }
+        let many = self.limits.enis * self.limits.ipv4_per_eni * net::ADDRESSES_PER_PREFIX;
+        let initial = Initial::Fresh { trunk: self.trunk };
+        let story = Story { initial, arrival: Arrival::Burst, ..Story::fresh(many.into()) };
+        let outcome = ipamd::simulate(&self.node(&self.cni.config), &story);
+        u32::try_from(outcome.running()?.pods_with_address()).ok()
+    }
+
+    /// Whether there is a number of pods at which its pool never comes to rest: looked for over one interface's, or one
+    /// prefix's, worth of pods, after which everything repeats itself.
+    pub(crate) fn may_never_settle(&self) -> bool {
+        let last = self.limits.slots_per_eni().max(net::ADDRESSES_PER_PREFIX);
+        let restless = |pods| self.fresh(&self.cni.config, pods).running().is_some_and(|held| !held.settled);
+        !self.adopts_only() && (0..=last).any(restless)
+    }
+
+    /// How the pool is sized.
+    pub(crate) fn mode(&self) -> SizingMode {
+        self.cni.config.sizing_mode(self.cni.version(), &self.limits)
+    }
+
+    /// Whether the CNI takes and gives back nothing by itself.
+    pub(crate) fn adopts_only(&self) -> bool {
+        self.mode() == SizingMode::ProvisioningDisabled
+    }
+
+    /// Whether pods get addresses out of prefixes.
+    pub(crate) fn uses_prefixes(&self) -> bool {
+        self.cni.config.uses_prefixes(self.cni.version(), self.limits.hypervisor)
+    }
+
+    /// Whether prefixes are switched on and not used on it.
+    pub(crate) fn ignores_prefixes(&self) -> bool {
+        self.cni.config.prefix_delegation.value_or(false) && !self.uses_prefixes()
+    }
+
+    /// What takes interfaces, or the use of them, from its pods.
+    pub(crate) fn lost(&self) -> LostInterfaces {
+        let config = &self.cni.config;
+        let full = u32::try_from(config.targets(&self.limits).max_eni).unwrap_or_default();
+        LostInterfaces {
+            custom_networking: config.custom_networking.value_or(false),
+            trunk: self.trunk || ipamd::reserves_trunk(&self.node(config)),
+            unmanaged: self.unmanaged,
+            max_eni: (full < self.limits.enis).then_some(full),
+        }
     }
 
     /// EC2 calls that one pod start beyond the pool costs at most under other targets: looked for over one interface's
@@ -150,6 +210,19 @@ impl Kind {
 /// Calls by which a pool grows.
 fn changes(calls: Calls) -> u64 {
     calls.create_network_interface + calls.attach_network_interface + calls.assign_private_ip_addresses
+}
+
+/// What takes interfaces of a node, or the use of them, from its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LostInterfaces {
+    /// The primary interface is in the nodes' subnet.
+    pub(crate) custom_networking: bool,
+    /// A trunk is attached, or its place is kept free.
+    pub(crate) trunk: bool,
+    /// Interfaces that the CNI leaves alone.
+    pub(crate) unmanaged: u32,
+    /// `MAX_ENI`, where it is below the limit of the type.
+    pub(crate) max_eni: Option<u32>,
 }
 
 /// A running node as far as the model looks at it. Nodes of one shape settle alike.
@@ -176,16 +249,61 @@ impl Shape {
     /// What it settles at under other targets, once aws-node has restarted.
     pub(crate) fn settled_with(&self, targets: WarmTargets) -> Option<Settled> {
         let config = targets.on(&self.kind.cni.config);
-        let node = ipamd::Node { max_pods: self.max_pods.map(i64::from), ..self.kind.node(&config) };
-        let story = Story {
-            initial: Initial::Running(&self.attached),
-            pods: None,
-            peak: None,
-            arrival: ipamd::Arrival::Settled,
-            cordoned: self.cordoned,
-        };
-        Settled::of(&ipamd::simulate(&node, &story))
+        Settled::of(&self.with_pods(&config, None, Subnet::UNLIMITED, self.cordoned))
     }
+
+    /// Whether its pool comes to rest as it is, once aws-node has restarted. Yes where ipamd does not run.
+    pub(crate) fn settles(&self) -> bool {
+        let config = &self.kind.cni.config;
+        let outcome = self.with_pods(config, None, Subnet::UNLIMITED, self.cordoned);
+        outcome.running().is_none_or(|holdings| holdings.settled)
+    }
+
+    /// What keeps so many more pods from an address: the first thing without which they would all have one, from the
+    /// surest to the least sure.
+    pub(crate) fn obstacle(&self, more: u32, subnet: Subnet) -> Obstacle {
+        let config = &self.kind.cni.config;
+        let pods: u32 = self.attached.iter().map(pods_on).sum::<u32>() + more;
+        let refused = |config: &CniConfig, subnet: Subnet, cordoned: bool| {
+            let outcome = self.with_pods(config, Some(pods), subnet, cordoned);
+            outcome.running().is_none_or(|holdings| holdings.pending > 0)
+        };
+        if refused(config, Subnet::UNLIMITED, false) {
+            let growing = GROWING.on(config);
+            return if refused(&growing, Subnet::UNLIMITED, false) { Obstacle::Limits } else { Obstacle::Targets };
+        }
+        if self.cordoned && refused(config, Subnet::UNLIMITED, true) {
+            return Obstacle::Cordon;
+        }
+        if refused(config, subnet, self.cordoned) { Obstacle::Subnet } else { Obstacle::None }
+    }
+
+    fn with_pods(&self, config: &CniConfig, pods: Option<u32>, subnet: Subnet, cordoned: bool) -> Outcome {
+        let max_pods = self.max_pods.map(i64::from);
+        let node = ipamd::Node { max_pods, subnet, ..self.kind.node(config) };
+        let initial = Initial::Running(&self.attached);
+        let pods = pods.map(u64::from);
+        ipamd::simulate(&node, &Story { initial, pods, peak: None, arrival: Arrival::Settled, cordoned })
+    }
+}
+
+/// What keeps pods from an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// What the type can hold.
+    Limits,
+    /// The targets of the CNI.
+    Targets,
+    /// The node is cordoned.
+    Cordon,
+    /// The subnet has not what the next step takes.
+    Subnet,
+    /// Nothing that the model knows.
+    None,
+}
+
+fn pods_on(attached: &Attached) -> u32 {
+    attached.assigned + attached.prefixes.iter().map(|pods| u32::from(*pods)).sum::<u32>()
 }
 
 fn attached(on: &PoolInterface<'_>) -> Option<Attached> {
@@ -196,13 +314,4 @@ fn attached(on: &PoolInterface<'_>) -> Option<Attached> {
         assigned: on.on_addresses,
         prefixes: prefixes.collect::<Option<_>>()?,
     })
-}
-
-impl NodeFacts<'_> {
-    /// Whether one pod more would wait on a new node with these settings, had the subnet no end.
-    pub(crate) fn settings_stop_growth(&self) -> bool {
-        let pods = self.pool_pods.unwrap_or_default() + 1;
-        let room = self.room().is_some_and(|room| room > 0);
-        room && Kind::of(self).and_then(|kind| kind.new_node(pods)).is_some_and(|settled| settled.pending > 0)
-    }
 }

@@ -16,7 +16,7 @@ use crate::{
     ids::{InstanceId, InstanceType, SubnetId},
     inventory::{Interface, Inventory},
     limits::Limits,
-    snapshot::{AwsNode, AwsNodeEnv, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
+    snapshot::{AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
 };
 
 /// The facts of one node.
@@ -26,6 +26,8 @@ pub struct NodeFacts<'a> {
     pub node: &'a Node,
     /// The CNI that runs on it; none while its `aws-node` pod is not seen.
     pub cni: Option<Arc<Cni>>,
+    /// Its `aws-node` pod, if it is seen.
+    pub aws_node: Option<&'a AwsNodePod>,
     /// Whether its `aws-node` pod runs what the DaemonSet's template says.
     pub runs_template: bool,
     /// The limits of its instance type; none for a type that nobody knows.
@@ -38,6 +40,8 @@ pub struct NodeFacts<'a> {
     pub pool: Option<Pool<'a>>,
     /// Pods that can have an address of it at all, by its type and what takes its interfaces.
     pub capacity: Option<u32>,
+    /// Pods that would have one under its own targets: fewer than its capacity where the pool is frozen.
+    pub served: Option<u32>,
     /// Its trunk, if it has one.
     pub trunk: Option<TrunkFacts<'a>>,
     /// What speaks of a trunk, whether it has one or not.
@@ -56,14 +60,6 @@ impl NodeFacts<'_> {
     /// The subnet of its primary interface.
     pub fn home(&self) -> Option<&SubnetId> {
         self.interfaces.as_ref()?.first().map(|primary| &primary.subnet)
-    }
-
-    /// Pool pods that still fit by max-pods and by the addresses its type can hold; none while a limit is not known.
-    pub fn room(&self) -> Option<u32> {
-        let used = self.pool_pods?;
-        let addressable = self.capacity?;
-        let schedulable = self.node.max_pods?.saturating_sub(self.other_pods);
-        Some(addressable.min(schedulable).saturating_sub(used))
     }
 }
 
@@ -91,12 +87,14 @@ fn bare(node: &Node) -> NodeFacts<'_> {
     NodeFacts {
         node,
         cni: None,
+        aws_node: None,
         runs_template: false,
         limits: None,
         interfaces: None,
         other_cards: Vec::new(),
         pool: None,
         capacity: None,
+        served: None,
         trunk: None,
         signals: TrunkSignals::default(),
         pool_pods: None,
@@ -107,7 +105,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
 }
 
 /// The truth for a node is its own pod's environment; equal ones are parsed once.
-fn add_cni(facts: &mut [NodeFacts<'_>], aws_node: Option<&AwsNode>) {
+fn add_cni<'a>(facts: &mut [NodeFacts<'a>], aws_node: Option<&'a AwsNode>) {
     let Some(aws_node) = aws_node else { return };
     let mut parsed: Vec<(&Arc<AwsNodeEnv>, Arc<Cni>, bool)> = Vec::new();
     let index: NodeIndex<'_> = facts.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
@@ -123,11 +121,12 @@ fn add_cni(facts: &mut [NodeFacts<'_>], aws_node: Option<&AwsNode>) {
             parsed.push((&pod.env, Arc::clone(&cni), runs_template));
             (cni, runs_template)
         };
-        found.push((at, cni, runs_template));
+        found.push((at, cni, pod, runs_template));
     }
-    for (at, cni, runs_template) in found {
+    for (at, cni, pod, runs_template) in found {
         if let Some(facts) = facts.get_mut(at) {
             facts.cni = Some(cni);
+            facts.aws_node = Some(pod);
             facts.runs_template = runs_template;
         }
     }
@@ -147,10 +146,11 @@ fn add_limits(facts: &mut [NodeFacts<'_>], ec2: &Inventory) {
 
 /// Nodes of one kind have one capacity.
 fn add_capacity(facts: &mut [NodeFacts<'_>]) {
-    let mut known: HashMap<Kind, Option<u32>> = HashMap::new();
+    let mut known: HashMap<Kind, (Option<u32>, Option<u32>)> = HashMap::new();
     for facts in facts {
         let Some(kind) = Kind::of(facts) else { continue };
-        facts.capacity = *known.entry(kind).or_insert_with_key(Kind::capacity);
+        let reach = known.entry(kind).or_insert_with_key(|kind| (kind.capacity(), kind.served()));
+        (facts.capacity, facts.served) = *reach;
     }
 }
 
@@ -233,3 +233,4 @@ fn common_workload(pods: &[&Pod]) -> Option<Arc<str>> {
     let (kind, name) = workload?.split_once(' ')?;
     Some(format!("{} {namespace}/{name}", kind.to_lowercase()).into())
 }
+

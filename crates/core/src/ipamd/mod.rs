@@ -197,6 +197,11 @@ pub fn capacity(node: &Node<'_>, trunk: bool) -> i64 {
     simulate(node, &story).running().map_or(0, Holdings::pods_with_address)
 }
 
+/// Whether the place of an interface is kept free for a trunk while none is attached.
+pub fn reserves_trunk(node: &Node<'_>) -> bool {
+    rules::Rules::of(node).reserves_trunk
+}
+
 /// A node while its story is told.
 #[derive(Debug)]
 struct Simulation {

@@ -4,4 +4,5 @@ pub(crate) mod branches;
 pub(crate) mod configuration;
 pub(crate) mod fixtures;
 pub(crate) mod karpenter;
+pub(crate) mod nodes;
 pub(crate) mod windows;

@@ -1,12 +1,70 @@
 //! Rules about nodes and their warm pools: codes 2xx.
 
+mod above_pod_ceiling;
+mod interface_adopted;
+mod interface_groups_differ;
+mod interfaces_beyond_max_eni;
+mod interfaces_without_use;
+mod max_pods_too_high;
+mod max_pods_too_low;
+mod mixed_node_group;
 mod no_growth;
+mod other_cards_idle;
 mod pods_waiting;
+mod pool_empty;
+mod pool_frozen;
+mod pool_never_settles;
+mod prefixes_not_supported;
+mod unknown_instance_type;
 mod warm_pool_too_large;
 mod warm_pool_too_small;
+mod warm_share_high;
 
 use super::Rule;
+use crate::facts::{Facts, Kind, NodeFacts, Pool};
 
 /// The rules of this area, sorted by code.
-pub(super) const RULES: &[&dyn Rule] =
-    &[&pods_waiting::PodsWaiting, &warm_pool_too_large::WarmPoolTooLarge, &warm_pool_too_small::WarmPoolTooSmall];
+pub(super) const RULES: &[&dyn Rule] = &[
+    &pods_waiting::PodsWaiting,
+    &max_pods_too_high::MaxPodsTooHigh,
+    &max_pods_too_low::MaxPodsTooLow,
+    &above_pod_ceiling::AbovePodCeiling,
+    &prefixes_not_supported::PrefixesNotSupported,
+    &unknown_instance_type::UnknownInstanceType,
+    &interfaces_beyond_max_eni::InterfacesBeyondMaxEni,
+    &interface_adopted::InterfaceAdopted,
+    &interface_groups_differ::InterfaceGroupsDiffer,
+    &warm_pool_too_large::WarmPoolTooLarge,
+    &warm_pool_too_small::WarmPoolTooSmall,
+    &pool_frozen::PoolFrozen,
+    &pool_never_settles::PoolNeverSettles,
+    &warm_share_high::WarmShareHigh,
+    &pool_empty::PoolEmpty,
+    &interfaces_without_use::InterfacesWithoutUse,
+    &other_cards_idle::OtherCardsIdle,
+    &mixed_node_group::MixedNodeGroup,
+];
+
+/// Nodes whose pool can be judged: it is known, had time to become what it should be, and the CNI sizes it.
+fn settled_pools<'f, 'a>(facts: &'f Facts<'a>) -> impl Iterator<Item = (&'f NodeFacts<'a>, &'f Pool<'a>)> {
+    let pools = facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?)));
+    pools.filter(|(node, _)| !facts.is_young(node) && !Kind::of(node).is_some_and(|kind| kind.adopts_only()))
+}
+
+/// Pods that have an address of a node at most, where its settings freeze the pool below what the node could serve.
+///
+/// What a pool had when the settings came stays.
+fn frozen_at(node: &NodeFacts<'_>) -> Option<u32> {
+    let managed = node.pool.as_ref()?.managed();
+    let useful = node.pod_capacity().map(|capacity| capacity.addresses.min(capacity.schedulable))?;
+    let limit = node.served.filter(|served| *served < useful)?.max(managed);
+    (limit < useful).then_some(limit)
+}
+
+/// Whether a node takes pods and holds no address for them, although its settings ask for some.
+fn is_empty(node: &NodeFacts<'_>, pool: &Pool<'_>) -> bool {
+    let takes_pods = node.node.state.ready == Some(true) && !node.node.cordoned;
+    let attached = node.interfaces.as_ref().is_some_and(|list| !list.is_empty());
+    let wants = || Kind::of(node).and_then(|kind| kind.new_node(0)).is_some_and(|settled| settled.held > 0);
+    takes_pods && attached && pool.managed() == 0 && wants()
+}

@@ -1,16 +1,21 @@
 //! IPAM201: pods that kubelet could not start because the CNI had no address.
 
+use jiff::SignedDuration;
+
 use super::no_growth;
 use crate::{
     facts::{Facts, NodeFacts},
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink},
+    snapshot::Pod,
     text,
 };
 
 /// Pods that a message names.
 const NAMED: usize = 3;
+/// A pod that waits longer is not only faster than the pool.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 rule! {
     /// Pods on the node wait for an address.
@@ -22,29 +27,37 @@ rule! {
     ///
     /// ## Why it happens
     ///
-    /// The node's pool is empty and cannot grow: its subnet is full, the settings forbid growth, or the node is at the
-    /// limit of its instance type. The finding says which.
+    /// The node's pool is empty and does not grow. The finding names the first of these that applies: aws-node is not
+    /// ready; it is told to take no addresses; the node is at the limit of its instance type (IPAM202); the settings
+    /// freeze the pool (IPAM212); the node is cordoned; the subnet has too few addresses, or no whole /28 block
+    /// (IPAM101); interfaces are attached that ipamd lost sight of (IPAM216); aws-node lacks a right; all free addresses
+    /// cool down after their pods ended. If it is none of them, EC2 refuses or throttles the calls.
+    ///
+    /// Pods with security groups of their own wait for a branch interface instead and are not counted here.
     ///
     /// ## How to confirm
     ///
     /// ```sh
     /// kubectl get events -A --field-selector reason=FailedCreatePodSandBox | grep 'failed to assign an IP address'
     /// kubectl get pods -A --field-selector spec.nodeName=NODE,status.phase=Pending
+    /// kubectl get pods -n kube-system -l k8s-app=aws-node --field-selector spec.nodeName=NODE
     /// ```
     ///
     /// ## What to do
     ///
-    /// Free addresses in the node's subnet (IPAM101, IPAM210), or correct the settings (IPAM211). Pods start by
-    /// themselves within seconds once the node gets an address.
+    /// What the finding says of its cause: free addresses in the node's subnet (IPAM101, IPAM210), correct the settings
+    /// (IPAM212), lower max-pods (IPAM202), mend aws-node. Pods start by themselves within seconds once the node gets an
+    /// address.
     ///
     /// ## What it costs
     ///
-    /// Nothing beyond what the change of IPAM101, IPAM210 or IPAM211 costs.
+    /// Nothing beyond what the change of the cause's own finding costs.
     ///
     /// ## When it fires
     ///
     /// A pod without an address is on the node, and kubelet's event FailedCreatePodSandBox says that no address was
-    /// assigned.
+    /// assigned. Severity is critical; it is warning for the first two minutes of pods whose cause ends by itself as a
+    /// rule.
     pub PodsWaiting;
     code: "IPAM201",
     name: "pods-waiting",
@@ -60,10 +73,16 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     }
 }
 
+/// Whether a pod has just come: pools take a few seconds to follow.
+fn is_new(facts: &Facts<'_>, pod: &Pod) -> bool {
+    let came = pod.scheduled_at.or(pod.created_at);
+    came.is_some_and(|came| facts.snapshot.taken_at.duration_since(came) < PATIENCE)
+}
+
 fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
     let names: Vec<String> = node.waiting.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
     let waiting = u32::try_from(names.len()).unwrap_or(u32::MAX);
-    let cause = no_growth::why(facts, node);
+    let cause = no_growth::why(facts, node, waiting);
     let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
         format!(" ({} of {} free)", text::thousands(pool.spare()), text::count(pool.held, "pod address"))
     });

@@ -19,7 +19,8 @@ rule! {
     /// ## Why it happens
     ///
     /// By default the CNI keeps one whole interface's worth of addresses free (`WARM_ENI_TARGET=1`). The larger the
-    /// instance type, the larger an interface: 49 addresses on a 32xlarge. One pod makes the node hold two.
+    /// instance type, the larger an interface: 49 addresses on a 32xlarge. One pod makes the node hold two. The targets
+    /// are the same on every node of the cluster, whatever its type and however few pods it runs.
     ///
     /// ## How to confirm
     ///
@@ -34,7 +35,8 @@ rule! {
     /// Set `WARM_IP_TARGET` and `MINIMUM_IP_TARGET` together; the finding names values and what they free. Surplus
     /// addresses go back within minutes, empty interfaces after them. The price is EC2 calls when pods start beyond the
     /// pool: on clusters with much churn choose the minimum near the usual number of pods of a node.
-    /// `MINIMUM_IP_TARGET` alone freezes the pool (IPAM211).
+    /// `MINIMUM_IP_TARGET` alone freezes the pool (IPAM212). A cordoned node gives no interface back: drain it to its end,
+    /// or set `AWS_MANAGE_ENIS_NON_SCHEDULABLE=true`.
     ///
     /// ## What it costs
     ///
@@ -44,7 +46,8 @@ rule! {
     /// ## When it fires
     ///
     /// The recommended settings would free more than `spec.thresholds.idleAddresses` (default 16) of the node's
-    /// addresses. Severity is warning in a subnet that is low or full, info elsewhere.
+    /// addresses. Severity is warning in a subnet that is low or full, info elsewhere. Nodes younger than
+    /// `spec.thresholds.settleSeconds`, and nodes on which the CNI takes no addresses by itself, are left out.
     pub WarmPoolTooLarge;
     code: "IPAM210",
     name: "warm-pool-too-large",
@@ -55,8 +58,9 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
-    for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-        if let Some(better) = facts.advice.node(node).filter(|better| better.freed > policy.thresholds.idle_addresses) {
+    for (node, pool) in super::settled_pools(facts) {
+        let limit = policy.for_node(node.node).idle_addresses;
+        if let Some(better) = facts.advice.node(node).filter(|better| better.freed > limit) {
             found.node(node, violation(facts, node, pool, better));
         }
     }
@@ -88,6 +92,7 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>, pool: &Pool<'_>, better: &
             sink::evidence("held", pool.held),
             sink::evidence("used", pool.used),
             sink::evidence("idle", pool.idle),
+            sink::evidence("heldPerPod", text::known(pool.held.checked_div(pool.used))),
             sink::evidence("heldAfterwards", better.held),
             sink::evidence("freed", better.freed),
             sink::evidence("settings", facts.advice.settings()),

@@ -1,11 +1,14 @@
 //! IPAM211: a node whose next pod finds no free address although the node has room for it.
 
-use super::no_growth;
+use jiff::SignedDuration;
+
+use super::no_growth::{self, NoGrowth};
 use crate::{
     facts::{Facts, NodeFacts, Pool},
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink},
+    source::Source,
     text,
 };
 
@@ -19,8 +22,8 @@ rule! {
     ///
     /// ## Why it happens
     ///
-    /// The subnet cannot give what the node asks for; or the settings stop the pool from growing, as
-    /// `MINIMUM_IP_TARGET` does without `WARM_IP_TARGET`; or targets of 0 make it grow only once it is empty.
+    /// The subnet cannot give what the node asks for; aws-node is down or lacks a right; the node is cordoned; or targets
+    /// of 0 make the pool grow only once it is empty. A pool that its settings freeze is IPAM212.
     ///
     /// ## How to confirm
     ///
@@ -40,8 +43,10 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// The node's free addresses are fewer than `spec.thresholds.warmFloor` (default 1), while its max-pods and its
-    /// instance type leave room for more pods.
+    /// The addresses that the next pod can get are fewer than `spec.thresholds.warmFloor` (default 1), while max-pods
+    /// and instance type leave room for more pods. Where nothing is known to keep the pool from growing, a second look
+    /// has to show the same. Nodes younger than `spec.thresholds.settleSeconds`, and nodes on which the CNI takes no
+    /// addresses by itself, are left out. The burst in the text is `spec.thresholds.burstPods`, or the room left.
     pub WarmPoolTooSmall;
     code: "IPAM211",
     name: "warm-pool-too-small",
@@ -52,29 +57,43 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
-    for (node, pool) in facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
-        if pool.spare() < policy.thresholds.warm_floor && node.room().is_some_and(|room| room > 0) {
-            found.node(node, violation(facts, policy, node, pool));
+    let seen_at = facts.as_of(Source::NetworkInterfaces).unwrap_or(facts.snapshot.taken_at);
+    for (node, pool) in super::settled_pools(facts) {
+        let Some(room) = node.room().filter(|room| *room > 0) else { continue };
+        let thresholds = policy.for_node(node.node);
+        let said_elsewhere = || super::frozen_at(node).is_some() || super::is_empty(node, pool);
+        if pool.spare() >= thresholds.warm_floor || said_elsewhere() {
+            continue;
+        }
+        let cause = no_growth::why(facts, node, u32::try_from(node.waiting.len()).unwrap_or(u32::MAX).max(1));
+        let (lasts, place) = (cause.lasts, sink::Place::node(node));
+        let violation = violation(node, pool, cause, room.min(thresholds.burst_pods), thresholds.warm_floor);
+        if lasts {
+            found.at(place, violation);
+        } else {
+            let apart = SignedDuration::from_secs(thresholds.suspicion_seconds.into());
+            found.suspicion(place, "", seen_at, apart, violation);
         }
     }
 }
 
-fn violation(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>, pool: &Pool<'_>) -> sink::Violation {
-    let cause = no_growth::why(facts, node);
+fn violation(node: &NodeFacts<'_>, pool: &Pool<'_>, cause: NoGrowth, burst: u32, floor: u32) -> sink::Violation {
     sink::Violation {
         severity: Severity::Warning,
         message: format!(
-            "{} of {} free for the next pod, with room for {} more by the node's limits; {}",
+            "{} of {} free for a burst of {}, with room for {} more by the node's limits; {}",
             text::thousands(pool.spare()),
             text::count(pool.held, "pod address"),
+            text::count(burst, "pod"),
             node.room().map_or_else(|| "?".to_owned(), |room| text::count(room, "pod")),
             cause.state,
         ),
         remediation: cause.remedy,
         evidence: vec![
             sink::evidence("held", pool.held),
-            sink::evidence("idle", pool.spare()),
-            sink::evidence("floor", policy.thresholds.warm_floor),
+            sink::evidence("free", pool.spare()),
+            sink::evidence("burst", burst),
+            sink::evidence("floor", floor),
             sink::evidence("settingsNow", node.cni.as_ref().map_or_else(|| "?".to_owned(), |cni| cni.targets_text())),
         ],
     }
