@@ -42,6 +42,8 @@ struct Cell {
     /// Assigned as a prefix.
     prefix: bool,
     holder: Holder,
+    /// The first interface (by index) with a single address here.
+    first: usize,
 }
 
 /// Who has the single addresses of a block.
@@ -51,7 +53,9 @@ enum Holder {
     Nobody,
     /// One node.
     Node(usize),
-    /// Several nodes, or somebody else.
+    /// Several nodes.
+    Nodes,
+    /// Somebody else, alone or beside nodes.
     Others,
 }
 
@@ -114,6 +118,8 @@ pub(crate) struct NearlyFree {
     pub(crate) block: Prefix28,
     /// Single addresses in it.
     pub(crate) occupants: u32,
+    /// An interface (by index) that has one of them.
+    pub(crate) interface: usize,
 }
 
 /// How a reservation for prefixes is used.
@@ -148,16 +154,20 @@ impl Blocks {
         Self { cidr, cells, kept: Vec::new() }
     }
 
-    /// Takes what an interface has; `node` is the index of the node that it is attached to.
-    pub(crate) fn occupy(&mut self, interface: &Interface, node: Option<usize>) {
+    /// Takes what the interface of an index has; `node` is the index of the node that it is attached to.
+    pub(crate) fn occupy(&mut self, at: usize, interface: &Interface, node: Option<usize>) {
         let by = node.map_or(Holder::Others, Holder::Node);
         for address in interface.primary.iter().chain(&interface.secondary) {
             let bit = 1 << (u32::from(*address) & 0xf);
             let Some(cell) = self.cell(*address) else { continue };
+            if cell.used == 0 {
+                cell.first = at;
+            }
             cell.used |= bit;
-            cell.holder = match cell.holder {
-                Holder::Nobody => by,
-                same if same == by => same,
+            cell.holder = match (cell.holder, by) {
+                (Holder::Nobody, by) => by,
+                (same, by) if same == by => same,
+                (Holder::Node(_) | Holder::Nodes, Holder::Node(_)) => Holder::Nodes,
                 _ => Holder::Others,
             };
         }
@@ -219,6 +229,17 @@ impl Blocks {
     /// Blocks that single addresses keep from being prefixes.
     pub(crate) fn broken(&self) -> u32 {
         self.count(|state| matches!(state, State::Broken | State::Full))
+    }
+
+    /// Those of them in which somebody else than a node has an address.
+    pub(crate) fn broken_by_others(&self) -> u32 {
+        let broken = self.cells.iter().filter(|cell| matches!(cell.state(), State::Broken | State::Full));
+        u32::try_from(broken.filter(|cell| cell.holder == Holder::Others).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Blocks that could ever be prefixes: all but those with an address of AWS' own.
+    pub(crate) fn assignable(&self) -> u32 {
+        self.count(|state| state != State::Aws)
     }
 
     /// Blocks assigned as prefixes.
@@ -297,7 +318,11 @@ impl Blocks {
     pub(crate) fn nearly_free(&self, most: usize) -> Vec<NearlyFree> {
         let broken = self.cells.iter().enumerate().filter(|(_, cell)| cell.state() == State::Broken);
         let mut blocks: Vec<NearlyFree> = broken
-            .map(|(index, cell)| NearlyFree { block: self.block(index), occupants: cell.used.count_ones() })
+            .map(|(index, cell)| NearlyFree {
+                block: self.block(index),
+                occupants: cell.used.count_ones(),
+                interface: cell.first,
+            })
             .collect();
         blocks.sort_by_key(|nearly| (nearly.occupants, nearly.block));
         blocks.truncate(most);

@@ -56,6 +56,9 @@ pub struct SubnetFacts<'a> {
     pub(crate) invisible: Option<i64>,
     /// The thresholds for it.
     pub(crate) thresholds: Thresholds,
+    /// What the nodes that depend on it could still take, and a surge of new ones at their full size: computed where it
+    /// matters; none where that is not known.
+    pub(crate) ceiling: Option<Take>,
     level: Level,
 }
 
@@ -95,6 +98,17 @@ impl SubnetFacts<'_> {
     pub fn lacks_blocks(&self) -> bool {
         let needed = self.demand.new_node.map_or(0, |take| take.blocks);
         self.demand.prefixes && !self.is_full() && self.free_prefixes.is_some_and(|free| free < needed.max(1))
+    }
+
+    /// Whether nodes take prefixes here, could take more blocks than are left, and single addresses break most of them:
+    /// addresses are left that no prefix can use.
+    pub fn is_fragmented(&self) -> bool {
+        if !self.demand.prefixes || self.demand.relieved || self.level != Level::Enough || self.lacks_blocks() {
+            return false;
+        }
+        let broken = self.blocks.as_ref().and_then(Blocks::fragmentation_percent).unwrap_or_default();
+        let enough = self.free_prefixes.zip(self.ceiling).is_some_and(|(free, most)| free >= most.blocks);
+        broken >= self.thresholds.fragmentation_percent && !enough
     }
 
     /// Free addresses, those included that a reservation keeps for prefixes where nodes take prefixes.
@@ -172,8 +186,15 @@ impl SubnetFacts<'_> {
         free * 100 < u64::from(usable) * percent || free < u64::from(floor)
     }
 
+    /// Whether a small share of free addresses, or blocks broken by single addresses, could matter.
+    fn is_strained(&self) -> bool {
+        let broken = self.blocks.as_ref().and_then(Blocks::fragmentation_percent).unwrap_or_default();
+        let fragmented = self.demand.prefixes && broken >= self.thresholds.fragmentation_percent;
+        fragmented || self.usable.is_some_and(|usable| self.is_below(usable, true))
+    }
+
     /// A subnet with few addresses is no matter if no node can ask for more.
-    fn level(&self, demands: &Demands<'_, '_>, memory: &Memory) -> Level {
+    fn level(&self, memory: &Memory) -> Level {
         let (Some(usable), Some(next)) = (self.usable, self.demand.new_node) else { return Level::Enough };
         let was_open = |code| memory.was_open(&finding::fingerprint(code, &Subject::Subnet(self.subnet.id.clone())));
         let extra = (next.addresses * self.thresholds.subnet_hysteresis_percent).div_ceil(16);
@@ -184,9 +205,7 @@ impl SubnetFacts<'_> {
         if !self.is_below(usable, true) || (!self.is_below(usable, false) && !was_open(LOW)) {
             return Level::Enough;
         }
-        let new_nodes = self.demand.surge_nodes(self.thresholds.surge_percent);
-        let enough = demands.ceiling(&self.demand, new_nodes).is_some_and(|most| self.has_addresses(most));
-        if enough { Level::Enough } else { Level::Low }
+        if self.ceiling.is_some_and(|most| self.has_addresses(most)) { Level::Enough } else { Level::Low }
     }
 }
 
@@ -220,7 +239,11 @@ pub(super) fn all<'a>(
             if snapshot.ec2.reservations.value().is_none() {
                 facts.free_prefixes_min = None;
             }
-            facts.level = facts.level(&demands, memory);
+            if facts.is_strained() {
+                facts.ceiling =
+                    demands.ceiling(&facts.demand, facts.demand.surge_nodes(facts.thresholds.surge_percent));
+            }
+            facts.level = facts.level(memory);
             facts
         })
         .collect();
@@ -249,6 +272,7 @@ fn bare(subnet: &Subnet, demand: Demand, blocks: Option<Blocks>, thresholds: Thr
         blocks,
         invisible,
         thresholds,
+        ceiling: None,
         level: Level::Enough,
     }
 }
@@ -271,12 +295,12 @@ fn occupied<'a>(
     reservations: &Reading<Vec<CidrReservation>>,
 ) -> BTreeMap<&'a SubnetId, (u32, Option<Blocks>)> {
     let mut occupied: BTreeMap<_, _> = subnets.map(|subnet| (&subnet.id, (0, subnet.cidr.map(Blocks::of)))).collect();
-    for (interface, owner) in interfaces.iter().zip(owners) {
+    for (at, (interface, owner)) in interfaces.iter().zip(owners).enumerate() {
         if let Some((count, blocks)) = occupied.get_mut(&interface.subnet) {
             *count += 1;
             let node = if let Owner::Node(node) = owner { Some(*node) } else { None };
             if let Some(blocks) = blocks {
-                blocks.occupy(interface, node);
+                blocks.occupy(at, interface, node);
             }
         }
     }

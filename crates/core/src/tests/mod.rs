@@ -6,3 +6,4 @@ pub(crate) mod fixtures;
 pub(crate) mod karpenter;
 pub(crate) mod nodes;
 pub(crate) mod windows;
+pub(crate) mod subnets;

@@ -1,10 +1,10 @@
 //! IPAM102: a subnet with a small share of free addresses.
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, SubnetFacts},
     finding::Severity,
     policy::AuditPolicy,
-    rules::{Violations, sink},
+    rules::{Violations, sink, subnets::words},
     text,
 };
 
@@ -38,8 +38,10 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// The share of free addresses is below `spec.thresholds.subnetFreePercent` (default 10) and the subnet is not
-    /// full.
+    /// The share of free addresses is below `spec.thresholds.subnetFreePercent` (default 10), or fewer than
+    /// `subnetFreeAddresses` (16) are free; the subnet is not full; and its nodes at their limits, with a surge of new
+    /// ones, could take more than is free. A subnet that was low stays so until it is `subnetHysteresisPercent` above
+    /// the line.
     pub SubnetLow;
     code: "IPAM102",
     name: "subnet-low",
@@ -49,37 +51,104 @@ rule! {
     check: check,
 }
 
-fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
-    for subnet in facts.subnets.iter().filter(|subnet| subnet.is_low()) {
-        let free = subnet.subnet.available;
-        let usable = subnet.usable.unwrap_or_default();
-        let fits = free / subnet.needed().max(1);
-        let kind = subnet.new_node_type.as_deref().map_or(String::new(), |kind| format!("{kind} "));
-        let violation = sink::Violation {
-            severity: Severity::Warning,
-            message: format!(
-                "{} ({}) has {} of {} addresses free, {} %: room for {} more {kind}{} of {} addresses",
-                subnet.subnet.id,
-                subnet.subnet.zone,
-                text::thousands(free),
-                text::thousands(usable),
-                text::percent(free, usable),
-                text::thousands(fits),
-                text::plural(fits, "node"),
-                text::thousands(subnet.needed()),
-            ),
-            remediation: format!(
-                "Nodes here hold {} addresses that no pod uses; lower their warm pool, or add address space in {}.",
-                text::known(subnet.idle()),
-                subnet.subnet.zone,
-            ),
-            evidence: vec![
-                sink::evidence("free", free),
-                sink::evidence("usable", usable),
-                sink::evidence("thresholdPercent", policy.thresholds.subnet_free_percent),
-                sink::evidence("newNodesThatFit", fits),
-            ],
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
+    for subnet in facts.every_subnet().filter(|subnet| subnet.is_low()) {
+        found.subnet(&subnet.subnet.id, violation(facts, subnet));
+    }
+}
+
+fn violation(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> sink::Violation {
+    let usable = subnet.usable.unwrap_or_default();
+    let fits = subnet.fits();
+    let blocks = match subnet.free_prefixes {
+        Some(free) if subnet.demand.prefixes => format!(", {}", text::count(free, "whole /28 block")),
+        _ => String::new(),
+    };
+    sink::Violation {
+        severity: Severity::Warning,
+        message: format!(
+            "{} has {}, {} %{blocks}: room for {} more {}{} of {}",
+            words::name(subnet),
+            words::free(subnet),
+            text::percent(subnet.headroom(), usable),
+            text::thousands(fits),
+            words::node_type(subnet),
+            text::plural(fits, "node"),
+            text::count(subnet.needed(), "address"),
+        ),
+        remediation: words::make_room(facts, subnet),
+        evidence: vec![
+            sink::evidence("free", subnet.subnet.available),
+            sink::evidence("usable", usable),
+            sink::evidence("thresholdPercent", subnet.thresholds.subnet_free_percent),
+            sink::evidence("newNodesThatFit", fits),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        engine,
+        finding::{Subject, fingerprint},
+        memory::Memory,
+        policy::{AuditPolicy, Exception, Pattern, Thresholds},
+        source::{Reading, Source},
+        tests::{fixtures::Cluster, subnets::answers},
+    };
+
+    const CODE: &str = "IPAM102";
+
+    fn cluster(free: u32) -> Cluster {
+        Cluster::new("10.0.0.0/24", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 5).with_free(free)
+    }
+
+    #[test]
+    fn a_small_share_of_free_addresses_is_low() {
+        let seen = answers(&cluster(20).snapshot(), CODE);
+        assert_eq!(
+            seen.messages(),
+            [
+                "subnet-1 (eu-central-1a) has 20 of 251 addresses free, 8 %: room for 2 more m5.large nodes of 10 addresses"
+            ]
+        );
+        assert!(answers(&cluster(40).snapshot(), CODE).passed());
+    }
+
+    #[test]
+    fn few_addresses_that_no_node_can_ask_for_are_enough() {
+        let at_limits = |free| {
+            let cluster = Cluster::new("10.0.0.0/24", &[("WARM_ENI_TARGET", "1")]);
+            answers(&cluster.node("t3.nano", 4, &[1, 1], 2).with_free(free).snapshot(), CODE)
         };
-        found.subnet(&subnet.subnet.id, violation);
+        assert!(at_limits(4).passed(), "a node more at its full size fits");
+        assert_eq!(at_limits(3).findings.len(), 1);
+    }
+
+    #[test]
+    fn a_low_subnet_has_to_recover_a_little_further() {
+        let mut memory = Memory::default();
+        memory.open.insert(fingerprint(CODE, &Subject::Subnet("subnet-1".into())));
+        let low = |free, memory: &Memory| {
+            let outcome = engine::evaluate(&cluster(free).snapshot(), &AuditPolicy::default(), memory);
+            outcome.subnets[0].findings.iter().any(|finding| finding.code == CODE)
+        };
+        assert_eq!((low(26, &Memory::default()), low(26, &memory), low(31, &memory)), (false, true, false));
+    }
+
+    #[test]
+    fn a_subnet_can_have_a_threshold_of_its_own() {
+        let thresholds = Thresholds { subnet_free_percent: 5, ..Thresholds::default() };
+        let exception = Exception { names: Pattern::new("subnet-*"), thresholds };
+        let policy = AuditPolicy { subnets: vec![exception], ..AuditPolicy::default() };
+        let outcome = engine::evaluate(&cluster(20).snapshot(), &policy, &Memory::default());
+        assert!(outcome.subnets[0].findings.iter().all(|finding| finding.code != CODE));
+    }
+
+    #[test]
+    fn without_interfaces_it_cannot_tell() {
+        let mut snapshot = cluster(20).snapshot();
+        snapshot.ec2.interfaces = Reading::default();
+        assert_eq!(answers(&snapshot, CODE).missing(), [Source::NetworkInterfaces]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod full;
 mod low;
+mod words;
 
 use super::Rule;
 
