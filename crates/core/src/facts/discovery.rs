@@ -36,43 +36,29 @@ pub(crate) enum Regime {
     OffWithOptOut,
     /// The node's own subnet, and every one that has the tag, whatever its value.
     AnyValue,
-    /// By the tag's value, and by the tags with this prefix that name clusters.
-    Values {
-        /// The prefix.
-        cluster_prefix: &'static str,
-    },
+    /// By the tag's value, and by the tags that name clusters.
+    Values,
 }
 
 impl Regime {
     fn of(cni: &Cni) -> Self {
         let on = cni.config.subnet_discovery.value_or(true);
-        match cni.version() {
-            version if version < DISCOVERY => Self::TooOld,
-            version if version < VALUES => {
-                if on {
-                    Self::AnyValue
-                } else {
-                    Self::Off
-                }
-            }
-            _ if !on => Self::OffWithOptOut,
-            version => Self::Values {
-                cluster_prefix: if version < OWN_PREFIX {
-                    "kubernetes.io/cluster/"
-                } else {
-                    "cni.networking.k8s.aws/cluster/"
-                },
-            },
+        match (cni.version(), cluster_prefix(cni.version())) {
+            (version, _) if version < DISCOVERY => Self::TooOld,
+            (_, None) if on => Self::AnyValue,
+            (_, None) => Self::Off,
+            (_, Some(_)) if !on => Self::OffWithOptOut,
+            (_, Some(_)) => Self::Values,
         }
     }
 
     /// Whether other subnets than the node's own are looked at.
     pub(crate) fn discovers(self) -> bool {
-        matches!(self, Self::AnyValue | Self::Values { .. })
+        matches!(self, Self::AnyValue | Self::Values)
     }
 
     /// Why a subnet is passed over; none if it is tried.
-    fn excludes(self, subnet: &Subnet, is_home: bool, cluster: Option<&str>) -> Option<Exclusion> {
+    fn excludes(self, cni: &Cni, subnet: &Subnet, is_home: bool) -> Option<Exclusion> {
         let tag = subnet.tag(ROLE_TAG);
         match (self, is_home) {
             (Self::TooOld | Self::Off | Self::AnyValue, true) => None,
@@ -80,16 +66,9 @@ impl Regime {
             (Self::OffWithOptOut, true) => (tag == Some("0")).then_some(Exclusion::OptedOut),
             (Self::Off | Self::OffWithOptOut, false) => Some(Exclusion::DiscoveryOff),
             (Self::AnyValue, false) => tag.is_none().then_some(Exclusion::Untagged),
-            (Self::Values { cluster_prefix }, _) => match tag {
-                Some("0") => Some(Exclusion::OptedOut),
-                None | Some("") if is_home => None,
-                None => Some(Exclusion::Untagged),
-                Some("") => Some(Exclusion::EmptyTag),
-                Some(_) => {
-                    let others = cluster.is_some_and(|own| is_of_others(subnet, cluster_prefix, own));
-                    others.then_some(Exclusion::OtherClusters)
-                }
-            },
+            (Self::Values, false) if tag.is_none() => Some(Exclusion::Untagged),
+            (Self::Values, false) if tag == Some("") => Some(Exclusion::EmptyTag),
+            (Self::Values, _) => excludes_interfaces(cni, subnet),
         }
     }
 }
@@ -153,10 +132,9 @@ pub(crate) struct Outlook<'a> {
 impl<'a> Outlook<'a> {
     fn of(home: &'a Subnet, cni: &Arc<Cni>, zone: &[&'a Subnet]) -> Self {
         let regime = Regime::of(cni);
-        let cluster = cni.config.cluster_name.as_deref();
         let (mut tried, mut excluded) = (Vec::new(), Vec::new());
         for &subnet in zone {
-            match regime.excludes(subnet, subnet.id == home.id, cluster) {
+            match regime.excludes(cni, subnet, subnet.id == home.id) {
                 None => tried.push(subnet),
                 Some(why) => excluded.push((subnet, why)),
             }
@@ -178,12 +156,29 @@ impl<'a> Outlook<'a> {
     pub(crate) fn cluster(&self) -> Option<&str> {
         self.cni.config.cluster_name.as_deref()
     }
+}
 
-    /// Why an interface in a subnet serves no pod any longer; none if it does. An excluded interface keeps its slot.
-    pub(crate) fn excludes_interfaces_in(&self, subnet: &Subnet) -> Option<Exclusion> {
-        let Regime::Values { .. } = self.regime else { return None };
-        let verdict = self.regime.excludes(subnet, subnet.id == self.home.id, self.cluster());
-        verdict.filter(|why| matches!(why, Exclusion::OptedOut | Exclusion::OtherClusters))
+/// Why interfaces in a subnet serve no pods; none if they do. An excluded interface keeps its slot. Versions that heed
+/// the tag's value look at it for each interface, also where discovery is off or an ENIConfig chose the subnet.
+pub(crate) fn excludes_interfaces(cni: &Cni, subnet: &Subnet) -> Option<Exclusion> {
+    let cluster_prefix = cluster_prefix(cni.version())?;
+    match subnet.tag(ROLE_TAG)? {
+        "0" => Some(Exclusion::OptedOut),
+        "" => None,
+        _ => {
+            let others =
+                cni.config.cluster_name.as_deref().is_some_and(|own| is_of_others(subnet, cluster_prefix, own));
+            others.then_some(Exclusion::OtherClusters)
+        }
+    }
+}
+
+/// The prefix of tags that name clusters; none for versions that do not heed them.
+pub(crate) fn cluster_prefix(version: CniVersion) -> Option<&'static str> {
+    match version {
+        version if version < VALUES => None,
+        version if version < OWN_PREFIX => Some("kubernetes.io/cluster/"),
+        _ => Some("cni.networking.k8s.aws/cluster/"),
     }
 }
 
@@ -239,7 +234,7 @@ impl<'a> Discovery<'a> {
 }
 
 fn knows_choice(cni: &Cni) -> bool {
-    !cni.unresolved().iter().any(|name| VARIABLES.contains(&name.as_str()))
+    !cni.lacks(&VARIABLES)
 }
 
 fn chooses(cni: &Cni) -> bool {

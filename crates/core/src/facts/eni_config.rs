@@ -85,6 +85,15 @@ impl<'a> Use<'a> {
         self.nodes.iter().filter_map(|&at| facts.nodes.get(at))
     }
 
+    /// The nodes with their choices.
+    pub(crate) fn choices<'f>(
+        &'f self,
+        facts: &'f Facts<'a>,
+    ) -> impl Iterator<Item = (&'f NodeFacts<'a>, &'f Choice<'a>)> {
+        let networking = &facts.custom_networking;
+        self.nodes.iter().filter_map(|&at| Some((facts.nodes.get(at)?, networking.of_node(at)?)))
+    }
+
     /// How many they are.
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)
@@ -166,13 +175,13 @@ fn is_not_installed<T>(reading: &Reading<T>) -> bool {
 }
 
 fn knows_choice(cni: &Cni) -> bool {
-    !cni.unresolved().iter().any(|name| VARIABLES.contains(&name.as_str()))
+    !cni.lacks(&VARIABLES)
 }
 
 /// Whether ipamd on such a node ever makes an interface for pods.
 pub(super) fn makes_interfaces(cni: &Cni) -> bool {
-    let off = [&cni.config.provisioning_disabled, &cni.config.imds_only, &cni.config.ipv6];
-    off.iter().all(|setting| !setting.value_or(false))
+    let off = [&cni.config.provisioning_disabled, &cni.config.imds_only];
+    !cni.is_ipv6() && off.iter().all(|setting| !setting.value_or(false))
 }
 
 /// The choice of a node that runs with custom networking and stays.
