@@ -91,7 +91,8 @@ impl Place {
 }
 
 impl<'a> Violations<'a> {
-    pub(crate) fn new(meta: &'static RuleMeta, memory: &'a Memory) -> Self {
+    /// An empty one for a rule.
+    pub fn new(meta: &'static RuleMeta, memory: &'a Memory) -> Self {
         Self { meta, memory, findings: Vec::new(), suspects: Vec::new(), lacks: BTreeSet::new() }
     }
 
