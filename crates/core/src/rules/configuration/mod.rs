@@ -1,9 +1,16 @@
 //! Rules about the VPC CNI's configuration: codes 6xx.
 
 mod address_family_invalid;
+mod cni_too_old_for_cluster;
 mod cool_down_changed;
+mod downgraded_below_prefixes;
 mod environment;
+mod feature_newer_than_cni;
+mod known_bad;
+mod known_defect;
 mod no_interface_for_pods;
+mod partly_upgraded;
+mod policy_agent_too_old;
 mod prefix_targets_missing;
 mod setting_unread;
 mod start_refused;
@@ -34,4 +41,10 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &targets_beside_blocks::TargetsBesideBlocks,
     &trunk_slot_wasted::TrunkSlotWasted,
     &cool_down_changed::CoolDownChanged,
+    &feature_newer_than_cni::FeatureNewerThanCni,
+    &cni_too_old_for_cluster::CniTooOldForCluster,
+    &known_defect::KnownDefect,
+    &downgraded_below_prefixes::DowngradedBelowPrefixes,
+    &partly_upgraded::PartlyUpgraded,
+    &policy_agent_too_old::PolicyAgentTooOld,
 ];

@@ -12,7 +12,7 @@ use crate::{
 };
 
 rule! {
-    /// MAX_ENI allows one interface, and custom networking takes pods off it.
+    /// Only one interface is allowed, and custom networking takes pods off it.
     ///
     /// ## What it means
     ///

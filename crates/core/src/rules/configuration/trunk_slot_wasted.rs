@@ -45,7 +45,7 @@ rule! {
     /// ## When it fires
     ///
     /// `ENABLE_POD_ENI` is on, the version is known and older than 1.20.4, and some nodes are of types without trunk
-    /// support. Information: whether pods are missing addresses for it is IPAM2xx.
+    /// support. Information: whether pods miss addresses for it is in the nodes' findings.
     pub TrunkSlotWasted;
     code: "IPAM613",
     name: "trunk-slot-wasted",

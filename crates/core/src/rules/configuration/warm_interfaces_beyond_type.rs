@@ -13,7 +13,7 @@ use crate::{
 };
 
 rule! {
-    /// WARM_ENI_TARGET is so high that nodes take every interface they can have.
+    /// So many warm interfaces are asked for that nodes take every one they can have.
     ///
     /// ## What it means
     ///

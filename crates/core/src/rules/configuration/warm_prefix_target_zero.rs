@@ -13,7 +13,7 @@ use crate::{
 };
 
 rule! {
-    /// WARM_PREFIX_TARGET passes the check at the start and still counts as zero.
+    /// The target of warm blocks passes the check at the start and still counts as zero.
     ///
     /// ## What it means
     ///

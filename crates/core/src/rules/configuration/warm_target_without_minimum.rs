@@ -13,7 +13,7 @@ use crate::{
 };
 
 rule! {
-    /// WARM_IP_TARGET is set without MINIMUM_IP_TARGET.
+    /// Warm addresses are asked for without a floor.
     ///
     /// ## What it means
     ///
