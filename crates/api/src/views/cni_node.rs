@@ -1,8 +1,8 @@
 //! `CNINode` of the VPC resource controller: what the CNI asked for on a node.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use ipam_audit_core::snapshot::CniNode;
+use ipam_audit_core::{ids::InstanceId, snapshot::CniNode};
 use kube::{
     Resource,
     core::{ClusterResourceScope, ObjectMeta},
@@ -13,11 +13,15 @@ use super::{Interner, Malformed, meta};
 
 /// The feature by which ipamd asks for a trunk.
 pub const FEATURE_TRUNK: &str = "SecurityGroupsForPods";
+/// The feature by which ipamd names the ENIConfig it uses.
+const FEATURE_CUSTOM_NETWORKING: &str = "CustomNetworking";
+/// The tag that names the instance.
+const INSTANCE: &str = "node.k8s.amazonaws.com/instance_id";
 
 /// A `CNINode`, with every field optional: its schema is not ours.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct CniNodeView {
-    #[serde(default, deserialize_with = "meta::pod")]
+    #[serde(default, deserialize_with = "meta::bare")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,
@@ -26,11 +30,13 @@ pub struct CniNodeView {
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Spec {
     features: Option<Vec<Feature>>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Feature {
     name: Option<String>,
+    value: Option<String>,
 }
 
 impl Resource for CniNodeView {
@@ -67,9 +73,20 @@ impl CniNodeView {
     pub fn row(&self, interner: &mut Interner) -> Result<CniNode, Malformed> {
         let meta = &self.metadata;
         let name = meta.name.as_deref().ok_or_else(|| Malformed::missing("CNINode", meta, "metadata.name"))?;
-        let features = self.spec.features.iter().flatten();
-        let wants_trunk = features.filter_map(|feature| feature.name.as_deref()).any(|name| name == FEATURE_TRUNK);
-        Ok(CniNode::new(interner.node(name), wants_trunk))
+        let networking = self.feature(FEATURE_CUSTOM_NETWORKING);
+        let instance = self.spec.tags.as_ref().and_then(|tags| tags.get(INSTANCE)).filter(|id| !id.is_empty());
+        Ok(CniNode {
+            name: interner.node(name),
+            wants_trunk: self.feature(FEATURE_TRUNK).is_some(),
+            eni_config: networking.map(|feature| interner.text(feature.value.as_deref().unwrap_or_default())),
+            instance: instance.map(|id| InstanceId::from(id.as_str())),
+            created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
+            deleted_at: meta.deletion_timestamp.as_ref().map(|time| time.0),
+        })
+    }
+
+    fn feature(&self, name: &str) -> Option<&Feature> {
+        self.spec.features.iter().flatten().find(|feature| feature.name.as_deref() == Some(name))
     }
 }
 
@@ -90,5 +107,21 @@ mod tests {
         );
         assert!(!row(json!({"features": [{"value": "x"}], "tags": {"a": "b"}})).wants_trunk);
         assert!(!row(json!({})).wants_trunk);
+    }
+
+    #[test]
+    fn the_eni_config_is_the_value_of_its_feature_and_may_be_empty() {
+        let row = |value: serde_json::Value| {
+            let object = json!({
+                "metadata": {"name": "node-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"features": [{"name": "CustomNetworking", "value": value}],
+                    "tags": {"node.k8s.amazonaws.com/instance_id": "i-1"}},
+            });
+            serde_json::from_value::<CniNodeView>(object).unwrap().row(&mut Interner::default()).unwrap()
+        };
+        assert_eq!(row(json!("zone-a")).eni_config.as_deref(), Some("zone-a"));
+        assert_eq!(row(json!(null)).eni_config.as_deref(), Some(""));
+        assert_eq!(row(json!("x")).instance, Some("i-1".into()));
+        assert!(row(json!("x")).created_at.is_some());
     }
 }

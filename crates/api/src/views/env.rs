@@ -8,21 +8,42 @@ use std::{
     sync::Arc,
 };
 
-use ipam_audit_core::snapshot::EnvValue;
+use ipam_audit_core::snapshot::{ConfigMap, EnvValue};
 use k8s_openapi::api::core::v1::ConfigMap as FullConfigMap;
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
-use super::meta;
+use super::{Interner, Malformed, meta};
 
 /// A ConfigMap's data.
 #[derive(Debug, Clone, Default, Deserialize, Resource)]
 #[resource(inherit = FullConfigMap)]
 pub struct ConfigMapView {
-    #[serde(default, deserialize_with = "meta::pod")]
+    #[serde(default, deserialize_with = "meta::bare")]
     metadata: ObjectMeta,
     /// Its entries.
     pub data: Option<BTreeMap<String, String>>,
+}
+
+/// The namespace whose ConfigMaps matter for addresses.
+const SYSTEM_NAMESPACE: &str = "kube-system";
+/// Those that do.
+const SYSTEM_MAPS: [&str; 3] = ["amazon-vpc-cni", "aws-node", "kube-proxy-config"];
+
+impl ConfigMapView {
+    /// Where it is.
+    pub fn key(&self) -> Result<ConfigMapKey, Malformed> {
+        let meta = &self.metadata;
+        let name = meta.name.clone().ok_or_else(|| Malformed::missing("ConfigMap", meta, "metadata.name"))?;
+        Ok(ConfigMapKey { namespace: meta.namespace.as_deref().unwrap_or_default().into(), name })
+    }
+
+    /// The row of a snapshot; none for a ConfigMap that does not matter.
+    pub fn row(&self, interner: &mut Interner) -> Result<Option<ConfigMap>, Malformed> {
+        let key = self.key()?;
+        let matters = *key.namespace == *SYSTEM_NAMESPACE && SYSTEM_MAPS.contains(&key.name.as_str());
+        Ok(matters.then(|| ConfigMap { name: interner.text(&key.name), data: interner.tags(self.data.as_ref()) }))
+    }
 }
 
 /// Where a ConfigMap is.
@@ -232,6 +253,16 @@ mod tests {
         });
         let want = [("A", "two"), ("B", "map"), ("C", "map"), ("D", "")];
         assert_eq!(resolve(view, &maps), want.map(|(name, value)| (name.to_owned(), literal(value))).into());
+    }
+
+    #[test]
+    fn only_the_maps_that_matter_are_rows() {
+        let row = |namespace: &str, name: &str| {
+            let object = json!({"metadata": {"namespace": namespace, "name": name}, "data": {"warm-ip-target": "1"}});
+            serde_json::from_value::<ConfigMapView>(object).unwrap().row(&mut Interner::default()).unwrap()
+        };
+        assert_eq!(row("kube-system", "amazon-vpc-cni").unwrap().get("warm-ip-target"), Some("1"));
+        assert_eq!((row("kube-system", "coredns"), row("shop", "amazon-vpc-cni")), (None, None));
     }
 
     #[test]

@@ -23,6 +23,15 @@ impl Keep for All {
     }
 }
 
+/// No key.
+pub(super) struct Nothing;
+
+impl Keep for Nothing {
+    fn keeps(_: &str) -> bool {
+        false
+    }
+}
+
 /// The one extended resource and annotation of security groups for pods.
 pub(super) struct PodEni;
 
@@ -37,12 +46,15 @@ impl Keep for PodEni {
     }
 }
 
-/// What a pod row reads of labels and annotations.
-pub(super) struct PodKeys;
+/// The annotation by which a ServiceAccount has a role.
+pub(super) struct RoleArn;
 
-impl Keep for PodKeys {
+/// Its name.
+pub(super) const ROLE_ARN: &str = "eks.amazonaws.com/role-arn";
+
+impl Keep for RoleArn {
     fn keeps(key: &str) -> bool {
-        key == POD_ENI || key == POD_TEMPLATE_HASH
+        key == ROLE_ARN
     }
 }
 
@@ -115,8 +127,8 @@ impl<'de, K: Keep> Visitor<'de> for KeptVisitor<K> {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound = "K: Keep")]
-struct LeanMeta<K> {
+#[serde(rename_all = "camelCase", bound = "L: Keep, A: Keep")]
+struct LeanMeta<L, A> {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
@@ -125,15 +137,15 @@ struct LeanMeta<K> {
     deletion_timestamp: Option<Time>,
     owner_references: Option<Vec<OwnerReference>>,
     #[serde(default)]
-    labels: Kept<K>,
+    labels: Kept<L>,
     #[serde(default)]
-    annotations: Kept<K>,
+    annotations: Kept<A>,
 }
 
-/// Metadata with the labels and annotations that `K` keeps.
-pub(super) fn lean<'de, D: Deserializer<'de>, K: Keep>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let lean = LeanMeta::<K>::deserialize(deserializer)?;
-    let some = |map: Kept<K>| (!map.entries.is_empty()).then_some(map.entries);
+/// Metadata with the labels that `L` and the annotations that `A` keeps.
+fn lean<'de, D: Deserializer<'de>, L: Keep, A: Keep>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let lean = LeanMeta::<L, A>::deserialize(deserializer)?;
+    let some = |entries: BTreeMap<String, String>| (!entries.is_empty()).then_some(entries);
     Ok(ObjectMeta {
         name: lean.name,
         namespace: lean.namespace,
@@ -142,20 +154,35 @@ pub(super) fn lean<'de, D: Deserializer<'de>, K: Keep>(deserializer: D) -> Resul
         creation_timestamp: lean.creation_timestamp,
         deletion_timestamp: lean.deletion_timestamp,
         owner_references: lean.owner_references,
-        labels: some(lean.labels),
-        annotations: some(lean.annotations),
+        labels: some(lean.labels.entries),
+        annotations: some(lean.annotations.entries),
         ..ObjectMeta::default()
     })
 }
 
 /// Metadata with all labels and annotations.
 pub(super) fn all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    lean::<D, All>(deserializer)
+    lean::<D, All, All>(deserializer)
+}
+
+/// Metadata with all labels and no annotations.
+pub(super) fn labelled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    lean::<D, All, Nothing>(deserializer)
+}
+
+/// Metadata without labels and annotations.
+pub(super) fn bare<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    lean::<D, Nothing, Nothing>(deserializer)
 }
 
 /// Metadata of a pod.
 pub(super) fn pod<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    lean::<D, PodKeys>(deserializer)
+    lean::<D, All, PodEni>(deserializer)
+}
+
+/// Metadata of a ServiceAccount.
+pub(super) fn service_account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    lean::<D, All, RoleArn>(deserializer)
 }
 
 #[cfg(test)]
@@ -168,13 +195,21 @@ mod tests {
         metadata: ObjectMeta,
     }
 
+    #[derive(Deserialize)]
+    struct Bare {
+        #[serde(deserialize_with = "bare")]
+        metadata: ObjectMeta,
+    }
+
     #[test]
     fn only_the_asked_for_keys_survive_and_managed_fields_never() {
         let text = r#"{"metadata": {"name": "a", "uid": "u", "labels": {"app": "x", "pod-template-hash": "7d"},
-            "annotations": null, "managedFields": [{"fieldsV1": {"f:a": {}}}]}}"#;
+            "annotations": {"note": "long"}, "managedFields": [{"fieldsV1": {"f:a": {}}}]}}"#;
         let meta = serde_json::from_str::<Lean>(text).unwrap().metadata;
         assert_eq!(meta.name.as_deref(), Some("a"));
-        assert_eq!(meta.labels, Some([("pod-template-hash".into(), "7d".into())].into()));
+        assert_eq!(meta.labels.map(|labels| labels.len()), Some(2));
         assert_eq!((meta.annotations, meta.managed_fields), (None, None));
+        let bare = serde_json::from_str::<Bare>(text).unwrap().metadata;
+        assert_eq!((bare.labels, bare.annotations, bare.uid.as_deref()), (None, None, Some("u")));
     }
 }

@@ -4,22 +4,32 @@
 //! allocated, `managedFields` above all. Everything in a view is optional, because older and newer API servers leave
 //! fields out; what a row cannot do without is checked when the row is made, and an object without it is [`Malformed`].
 
+mod access;
 mod aws_node;
 mod cni_node;
 mod env;
 mod event;
 mod intern;
+mod karpenter;
 mod meta;
+mod networking;
 mod node;
 mod pod;
+mod workload;
 
-pub use aws_node::{AwsNodePodRow, AwsNodePodView, CniContainer, DaemonSetView, cni_container, is_vpc_cni};
+pub use access::{MutatingWebhooksView, ServiceAccountView};
+pub use aws_node::{
+    AwsNodePodRow, AwsNodePodView, CniContainer, CniTemplate, DaemonSetView, aws_node_pods, cni_places,
+};
 pub use cni_node::{CniNodeView, FEATURE_TRUNK};
 pub use env::{ConfigMapKey, ConfigMapView, ConfigMaps, EnvView, config_maps_of};
 pub use event::{EventView, POD_SANDBOX_FAILED, Refusal};
 pub use intern::Interner;
+pub use karpenter::{NodeClaimView, NodeClassView, NodePoolView};
+pub use networking::{EniConfigView, NetworkPolicyView, SecurityGroupPolicyView, ServiceView};
 pub use node::{NodeRow, NodeView};
 pub use pod::PodView;
+pub use workload::DeploymentView;
 
 use kube::core::ObjectMeta;
 use thiserror::Error;
@@ -43,6 +53,11 @@ impl Malformed {
 
     fn missing(kind: &'static str, meta: &ObjectMeta, field: &str) -> Self {
         Self::new(kind, meta, format!("{field} is missing"))
+    }
+
+    /// The name of an object, which every row has.
+    fn or_name<'a>(kind: &'static str, meta: &'a ObjectMeta) -> Result<&'a str, Self> {
+        meta.name.as_deref().ok_or_else(|| Self::missing(kind, meta, "metadata.name"))
     }
 }
 

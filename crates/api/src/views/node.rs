@@ -1,12 +1,12 @@
 //! Nodes: their instance, their limits, who manages their addresses.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use ipam_audit_core::{
     ids::{EniId, InstanceId, InstanceType, Zone},
-    snapshot::{Node, NodeState, Platform, TrunkHints},
+    snapshot::{Node, NodeState, Platform, Tags, TrunkHints},
 };
-use k8s_openapi::api::core::v1::Node as FullNode;
+use k8s_openapi::{api::core::v1::Node as FullNode, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
@@ -21,11 +21,20 @@ const OS: &str = "kubernetes.io/os";
 const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
 const LEGACY_TRUNK: &str = "vpc.amazonaws.com/has-trunk-attached";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+const WINDOWS_ADDRESSES: &str = "vpc.amazonaws.com/PrivateIPv4Address";
+/// Taints by which a program says that it drains the node, by the beginning of their key, and that program.
+const DRAINING: [(&str, &str); 3] = [
+    ("karpenter.sh/disrupt", "karpenter"),
+    ("ToBeDeletedByClusterAutoscaler", "cluster-autoscaler"),
+    ("aws-node-termination-handler/", "aws-node-termination-handler"),
+];
+/// Names of Kubernetes are not longer.
+const LONGEST_NAME: usize = 253;
 /// Labels that name the group a node belongs to, the most specific first.
 const NODE_GROUP: [&str; 3] =
     ["eks.amazonaws.com/nodegroup", "karpenter.sh/nodepool", "alpha.eksctl.io/nodegroup-name"];
 
-/// A node, without what no audit looks at: images, conditions, addresses.
+/// A node, without what no audit looks at: images, volumes, heartbeats.
 #[derive(Debug, Clone, Default, Deserialize, Resource)]
 #[resource(inherit = FullNode)]
 pub struct NodeView {
@@ -46,23 +55,55 @@ struct Spec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Taint {
     key: Option<String>,
+    time_added: Option<Time>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     #[serde(default)]
-    capacity: Kept<Pods>,
+    capacity: Kept<Counted>,
     #[serde(default)]
-    allocatable: Kept<meta::PodEni>,
+    allocatable: Kept<Counted>,
+    conditions: Option<Vec<Condition>>,
+    addresses: Option<Vec<Address>>,
+    #[serde(default)]
+    node_info: NodeInfo,
 }
 
-struct Pods;
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    status: String,
+    last_transition_time: Option<Time>,
+}
 
-impl Keep for Pods {
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Address {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    address: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeInfo {
+    kubelet_version: Option<String>,
+}
+
+/// The resources that count addresses, or that limits depend on.
+struct Counted;
+
+impl Keep for Counted {
     fn keeps(key: &str) -> bool {
-        key == "pods"
+        matches!(key, "pods" | "cpu" | POD_ENI | WINDOWS_ADDRESSES)
     }
 }
 
@@ -70,18 +111,16 @@ impl Keep for Pods {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRow {
     node: Arc<Node>,
-    /// Annotations whose value is an interface: one of them may be the one that an audit names.
-    interfaces: Box<[(Arc<str>, EniId)]>,
 }
 
 impl NodeRow {
     /// The row as an audit sees it that looks for a trunk under this annotation.
     pub fn with_trunk_annotation(&self, key: &str) -> Arc<Node> {
-        let Some((_, eni)) = self.interfaces.iter().find(|(name, _)| &**name == key) else {
+        let Some(eni) = self.node.annotation(key).filter(|value| value.starts_with("eni-")) else {
             return self.node.clone();
         };
         let mut node = Node::clone(&self.node);
-        node.trunk_hints.annotation = Some(eni.clone());
+        node.trunk_hints.annotation = Some(EniId::from(eni));
         Arc::new(node)
     }
 
@@ -118,16 +157,52 @@ impl NodeView {
                 annotation: None,
                 legacy_label: self.label(LEGACY_TRUNK).map(|text| interner.text(text)),
             },
-            labels: pairs(meta.labels.as_ref(), |key, value| Some((interner.text(key), interner.text(value)))),
-            annotations: Box::default(),
-            state: NodeState::default(),
+            labels: interner.tags(meta.labels.as_ref()),
+            annotations: self.annotations(interner),
+            state: self.state(interner),
         };
-        Ok(NodeRow {
-            node: Arc::new(node),
-            interfaces: pairs(meta.annotations.as_ref(), |key, value| {
-                value.starts_with("eni-").then(|| (key.into(), EniId::from(value)))
-            }),
-        })
+        Ok(NodeRow { node: Arc::new(node) })
+    }
+
+    /// Annotations that could name something; long texts and times, which may change with every heartbeat, are not kept.
+    fn annotations(&self, interner: &mut Interner) -> Tags {
+        let is_name = |value: &str| {
+            value.len() <= LONGEST_NAME
+                && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        };
+        let all = self.metadata.annotations.iter().flatten();
+        all.filter(|(_, value)| is_name(value)).map(|(key, value)| (interner.text(key), interner.text(value))).collect()
+    }
+
+    fn state(&self, interner: &mut Interner) -> NodeState {
+        let status = &self.status;
+        let ready = status.conditions.iter().flatten().find(|condition| condition.kind == "Ready");
+        let kubelet = status.node_info.kubelet_version.as_deref();
+        NodeState {
+            ready: ready.map(|condition| condition.status == "True"),
+            ready_since: ready.and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0),
+            cordoned_since: self.taint(|key| key == UNSCHEDULABLE).and_then(|taint| Some(taint.time_added.as_ref()?.0)),
+            drained_by: self.drained_by().map(|program| interner.text(program)),
+            deleted_at: self.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            kubelet: kubelet.map(|version| interner.text(version)),
+            cpus: count(&status.capacity.entries, "cpu"),
+            allocatable_pods: count(&status.allocatable.entries, "pods"),
+            windows_addresses: count(&status.allocatable.entries, WINDOWS_ADDRESSES),
+            address: self.internal_address(),
+        }
+    }
+
+    fn taint(&self, wanted: impl Fn(&str) -> bool) -> Option<&Taint> {
+        self.spec.taints.iter().flatten().find(|taint| taint.key.as_deref().is_some_and(&wanted))
+    }
+
+    fn drained_by(&self) -> Option<&'static str> {
+        DRAINING.iter().find(|(start, _)| self.taint(|key| key.starts_with(start)).is_some()).map(|(_, by)| *by)
+    }
+
+    fn internal_address(&self) -> Option<Ipv4Addr> {
+        let internal = self.status.addresses.iter().flatten().filter(|address| address.kind == "InternalIP");
+        internal.filter_map(|address| address.address.parse().ok()).next()
     }
 
     fn label(&self, key: &str) -> Option<&str> {
@@ -136,16 +211,17 @@ impl NodeView {
     }
 
     fn is_cordoned(&self) -> bool {
-        let tainted = |taint: &Taint| taint.key.as_deref() == Some(UNSCHEDULABLE);
-        self.spec.unschedulable.unwrap_or_default() || self.spec.taints.iter().flatten().any(tainted)
+        self.spec.unschedulable.unwrap_or_default() || self.taint(|key| key == UNSCHEDULABLE).is_some()
     }
 
     /// A node without a provider id is one that the cloud controller has not seen yet, not a foreign one.
     fn platform(&self) -> Platform {
         let provider = self.spec.provider_id.as_deref().filter(|id| !id.is_empty());
         let foreign = provider.is_some_and(|id| InstanceId::from_provider_id(id).is_none());
+        let on_fargate = provider.is_some_and(|id| id.contains("/fargate-"));
         match self.label(COMPUTE_TYPE) {
             Some("fargate") => Platform::Fargate,
+            _ if on_fargate => Platform::Fargate,
             Some("hybrid") => Platform::Hybrid,
             Some("auto") => Platform::AutoMode,
             _ if foreign => Platform::Foreign,
@@ -153,13 +229,6 @@ impl NodeView {
             _ => Platform::LinuxEc2,
         }
     }
-}
-
-fn pairs<V>(
-    map: Option<&BTreeMap<String, String>>,
-    mut make: impl FnMut(&str, &str) -> Option<(Arc<str>, V)>,
-) -> Box<[(Arc<str>, V)]> {
-    map.into_iter().flatten().filter_map(|(key, value)| make(key, value)).collect()
 }
 
 /// A count among quantities; a suffix or a fraction makes no sense for pods and is taken as "not known".
@@ -183,8 +252,14 @@ mod tests {
                 "labels": {"node.kubernetes.io/instance-type": "m6a.32xlarge", "topology.kubernetes.io/zone": "eu-central-1a",
                     "alpha.eksctl.io/nodegroup-name": "old", "eks.amazonaws.com/nodegroup": "batch", "kubernetes.io/os": "linux"},
                 "annotations": {"vpc.k8s.aws/trunk-eni-id": "eni-7", "other": "x"}},
-            "spec": {"providerID": "aws:///eu-central-1a/i-0abc", "taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]},
-            "status": {"capacity": {"pods": "234", "cpu": "128"}, "allocatable": {"vpc.amazonaws.com/pod-eni": "107"}},
+            "spec": {"providerID": "aws:///eu-central-1a/i-0abc", "taints": [
+                {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule", "timeAdded": "2026-01-02T00:00:00Z"},
+                {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]},
+            "status": {"capacity": {"pods": "234", "cpu": "128"},
+                "allocatable": {"vpc.amazonaws.com/pod-eni": "107", "pods": "230", "cpu": "127610m"},
+                "nodeInfo": {"kubeletVersion": "v1.33.1-eks-1"},
+                "addresses": [{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "10.0.0.5"}],
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}]},
         })
     }
 
@@ -198,6 +273,31 @@ mod tests {
     }
 
     #[test]
+    fn a_node_tells_what_it_is_doing() {
+        let row = row(full());
+        let state = &row.node().state;
+        let at = |text: &str| text.parse().ok();
+        assert_eq!((state.ready, state.ready_since), (Some(true), at("2026-01-01T00:01:00Z")));
+        assert_eq!(
+            (state.cordoned_since, state.drained_by.as_deref()),
+            (at("2026-01-02T00:00:00Z"), Some("karpenter"))
+        );
+        assert_eq!((state.cpus, state.allocatable_pods, state.windows_addresses), (Some(128), Some(230), None));
+        assert_eq!((state.address, state.kubelet.as_deref()), (Some([10, 0, 0, 5].into()), Some("v1.33.1-eks-1")));
+        assert_eq!(row.node().label("eks.amazonaws.com/nodegroup"), Some("batch"));
+    }
+
+    #[test]
+    fn annotations_are_kept_where_they_could_be_names() {
+        let mut object = full();
+        object["metadata"]["annotations"] =
+            json!({"k8s.amazonaws.com/eniConfig": "zone-a", "empty": "", "seen": "2026-01-01T00:00:00Z", "json": "{}"});
+        let row = row(object);
+        let kept: Vec<&str> = row.node().annotations.iter().map(|(key, _)| &**key).collect();
+        assert_eq!(kept, ["empty", "k8s.amazonaws.com/eniConfig"]);
+    }
+
+    #[test]
     fn the_trunk_annotation_is_the_one_that_the_audit_names() {
         let row = row(full());
         let named = row.with_trunk_annotation("vpc.k8s.aws/trunk-eni-id");
@@ -208,7 +308,7 @@ mod tests {
     #[test]
     fn a_heartbeat_makes_the_same_row() {
         let mut beat = full();
-        beat["status"]["conditions"] = json!([{"type": "Ready", "lastHeartbeatTime": "2026-01-01T00:10:00Z"}]);
+        beat["status"]["conditions"][0]["lastHeartbeatTime"] = json!("2026-01-01T00:10:00Z");
         beat["metadata"]["resourceVersion"] = json!("77");
         assert_eq!(row(full()), row(beat));
     }
@@ -221,7 +321,8 @@ mod tests {
                 .platform
         };
         assert_eq!(platform(json!({"eks.amazonaws.com/compute-type": "auto"}), "aws:///a/i-1"), Platform::AutoMode);
-        assert_eq!(platform(json!({}), "aws:///a/fargate-ip-10-0-0-1"), Platform::Foreign);
+        assert_eq!(platform(json!({}), "aws:///a/9-9/fargate-ip-10-0-0-1"), Platform::Fargate);
+        assert_eq!(platform(json!({}), "gce://project/zone/node-1"), Platform::Foreign);
         assert_eq!(platform(json!({"kubernetes.io/os": "windows"}), "aws:///a/i-1"), Platform::Windows);
         assert_eq!(platform(json!({}), ""), Platform::LinuxEc2);
     }

@@ -1,22 +1,26 @@
 //! Pods: who has an address, who wants one, who made them.
 
-use std::{fmt, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
 
 use ipam_audit_core::{
     ids::EniId,
-    snapshot::{BranchUse, Pod, PodPhase},
+    snapshot::{BranchUse, Pod, PodPhase, PodTraits},
 };
-use k8s_openapi::api::core::v1::Pod as FullPod;
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::Pod as FullPod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, core::ObjectMeta};
 use serde::{
     Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
 
 use super::{
     Interner, Malformed,
     meta::{self, Kept, POD_ENI, POD_TEMPLATE_HASH, PodEni},
 };
+
+/// What the scheduler says when no node has a branch slot left.
+const NO_BRANCH_SLOT: &str = "Insufficient vpc.amazonaws.com/pod-eni";
 
 /// A pod, without what no audit looks at.
 #[derive(Debug, Clone, Default, Deserialize, Resource)]
@@ -35,27 +39,67 @@ pub struct PodView {
 struct Spec {
     node_name: Option<String>,
     host_network: Option<bool>,
+    service_account_name: Option<String>,
+    termination_grace_period_seconds: Option<i64>,
     #[serde(default)]
-    containers: BranchLimit,
+    containers: Containers,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     phase: Option<String>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
+    conditions: Option<Vec<Condition>>,
+    container_statuses: Option<Vec<ContainerStatus>>,
 }
 
-/// Whether a container has the extended resource of branch interfaces; the rest of the containers is skipped.
-#[derive(Debug, Clone, Copy, Default)]
-struct BranchLimit {
-    wanted: bool,
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    status: String,
+    message: Option<String>,
+    last_transition_time: Option<Time>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct ContainerStatus {
+    #[serde(default)]
+    state: ContainerState,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct ContainerState {
+    terminated: Option<Terminated>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminated {
+    finished_at: Option<Time>,
+}
+
+/// What of a pod's containers matters here: the rest is skipped.
+#[derive(Debug, Clone, Default)]
+struct Containers {
+    /// Indices of those with the extended resource of branch interfaces.
+    with_branch: Vec<u32>,
+    /// Whether kubelet probes one of them over the network.
+    network_probes: bool,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Container {
     #[serde(default)]
     resources: Resources,
+    liveness_probe: Option<Probe>,
+    readiness_probe: Option<Probe>,
+    startup_probe: Option<Probe>,
 }
 
 #[derive(Default, Deserialize)]
@@ -64,31 +108,52 @@ struct Resources {
     limits: Kept<PodEni>,
 }
 
-impl<'de> Deserialize<'de> for BranchLimit {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Containers;
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    http_get: Option<IgnoredAny>,
+    tcp_socket: Option<IgnoredAny>,
+    grpc: Option<IgnoredAny>,
+}
 
-        impl<'de> Visitor<'de> for Containers {
-            type Value = BranchLimit;
+impl Probe {
+    fn uses_the_network(&self) -> bool {
+        self.http_get.is_some() || self.tcp_socket.is_some() || self.grpc.is_some()
+    }
+}
+
+impl<'de> Deserialize<'de> for Containers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Containers;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of containers")
             }
 
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(BranchLimit::default())
+                Ok(Containers::default())
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut found = BranchLimit::default();
+                let mut found = Containers::default();
+                let mut index = 0;
                 while let Some(container) = list.next_element::<Container>()? {
-                    found.wanted |= !container.resources.limits.entries.is_empty();
+                    let Container { resources, liveness_probe, readiness_probe, startup_probe } = container;
+                    if !resources.limits.entries.is_empty() {
+                        found.with_branch.push(index);
+                    }
+                    let mut probes = [liveness_probe, readiness_probe, startup_probe].into_iter().flatten();
+                    found.network_probes |= probes.any(|probe| probe.uses_the_network());
+                    index += 1;
                 }
                 Ok(found)
             }
         }
 
-        deserializer.deserialize_any(Containers)
+        deserializer.deserialize_any(List)
     }
 }
 
@@ -100,23 +165,62 @@ impl PodView {
         let uid = meta.uid.as_deref().ok_or_else(|| Malformed::missing("Pod", meta, "metadata.uid"))?;
         let text = self.status.pod_ip.as_deref().filter(|text| !text.is_empty());
         let workload = self.workload().map(|name| interner.text(&name));
+        let address = text.map(|text| self.ipv4(text)).transpose()?.flatten();
+        let phase = phase(self.status.phase.as_deref());
+        let branch = self.branch();
         Ok(Pod {
             namespace: interner.text(meta.namespace.as_deref().unwrap_or_default()),
             name: name.into(),
             uid: uid.into(),
             workload,
             node: self.spec.node_name.as_deref().filter(|node| !node.is_empty()).map(|node| interner.node(node)),
-            address: text.map(|text| self.ipv4(text)).transpose()?.flatten(),
+            address,
             host_network: self.spec.host_network.unwrap_or_default(),
-            phase: phase(self.status.phase.as_deref()),
+            phase,
             terminating: meta.deletion_timestamp.is_some(),
-            branch: self.branch(),
+            scheduled_at: self.scheduled_at().filter(|_| branch != BranchUse::No || address.is_none()),
+            finished_at: self.finished_at().filter(|_| phase == PodPhase::Finished),
+            branch,
             created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
-            scheduled_at: None,
-            finished_at: None,
             refused_at: None,
-            traits: None,
+            traits: Some(self.traits(interner)),
         })
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.metadata.labels.as_ref()
+    }
+
+    fn traits(&self, interner: &mut Interner) -> Arc<PodTraits> {
+        let lacks_slot = |condition: &Condition| {
+            let message = condition.message.as_deref().unwrap_or_default();
+            condition.status == "False" && message.contains(NO_BRANCH_SLOT)
+        };
+        let account = self.spec.service_account_name.as_deref().filter(|name| !name.is_empty());
+        let traits = PodTraits {
+            labels: interner.tags(self.metadata.labels.as_ref()),
+            service_account: account.map(|name| interner.text(name)),
+            branch_containers: self.spec.containers.with_branch.as_slice().into(),
+            grace_seconds: self.spec.termination_grace_period_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+            network_probes: self.spec.containers.network_probes,
+            lacks_branch_slot: self.scheduled().is_some_and(lacks_slot),
+        };
+        interner.traits(traits)
+    }
+
+    fn scheduled(&self) -> Option<&Condition> {
+        self.status.conditions.iter().flatten().find(|condition| condition.kind == "PodScheduled")
+    }
+
+    fn scheduled_at(&self) -> Option<Timestamp> {
+        let condition = self.scheduled().filter(|condition| condition.status == "True")?;
+        condition.last_transition_time.as_ref().map(|time| time.0)
+    }
+
+    fn finished_at(&self) -> Option<Timestamp> {
+        let statuses = self.status.container_statuses.iter().flatten();
+        statuses.filter_map(|status| Some(status.state.terminated.as_ref()?.finished_at.as_ref()?.0)).max()
     }
 
     /// The IPv4 address of a text; an IPv6 address is not one of the VPC CNI's pool and not an error.
@@ -132,7 +236,7 @@ impl PodView {
         let annotation = self.metadata.annotations.as_ref().and_then(|map| map.get(POD_ENI));
         match annotation.and_then(|text| branch_interface(text)) {
             Some(eni) => BranchUse::Has(eni),
-            None if self.spec.containers.wanted => BranchUse::Wanted,
+            None if !self.spec.containers.with_branch.is_empty() => BranchUse::Wanted,
             None => BranchUse::No,
         }
     }
@@ -208,6 +312,47 @@ mod tests {
         let has = row(object(r#"[{"eniId": "eni-7", "vlanId": 1}]"#)).unwrap();
         assert_eq!(has.branch, BranchUse::Has("eni-7".into()));
         assert_eq!(row(object("not json")).unwrap().branch, BranchUse::Wanted);
+    }
+
+    #[test]
+    fn pods_of_one_template_share_what_they_have_in_common() {
+        let mut interner = Interner::default();
+        let mut pod = |name: &str| {
+            let object = json!({
+                "metadata": {"name": name, "uid": name, "labels": {"app": "shop"}},
+                "spec": {"serviceAccountName": "shop", "terminationGracePeriodSeconds": 45, "containers": [
+                    {"name": "proxy", "readinessProbe": {"httpGet": {"port": 1}}},
+                    {"name": "app", "resources": {"limits": {"vpc.amazonaws.com/pod-eni": "1"}}}]},
+                "status": {"conditions": [{"type": "PodScheduled", "status": "False",
+                    "message": "0/9 nodes are available: 9 Insufficient vpc.amazonaws.com/pod-eni."}]},
+            });
+            serde_json::from_value::<PodView>(object).unwrap().row(&mut interner).unwrap().traits.unwrap()
+        };
+        let (one, two) = (pod("a"), pod("b"));
+        assert!(Arc::ptr_eq(&one, &two));
+        assert_eq!((one.label("app"), one.service_account.as_deref()), (Some("shop"), Some("shop")));
+        assert_eq!((&*one.branch_containers, one.grace_seconds), ([1].as_slice(), Some(45)));
+        assert!(one.network_probes && one.lacks_branch_slot);
+    }
+
+    #[test]
+    fn times_are_kept_where_they_are_asked_for() {
+        let pod = |phase: &str, address: Option<&str>| {
+            row(json!({
+                "metadata": {"name": "p", "uid": "u"},
+                "status": {"phase": phase, "podIP": address,
+                    "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                    "containerStatuses": [
+                        {"state": {"terminated": {"finishedAt": "2026-01-01T00:05:00Z"}}},
+                        {"state": {"terminated": {"finishedAt": "2026-01-01T00:04:00Z"}}}]},
+            }))
+            .unwrap()
+        };
+        let at = |text: &str| text.parse::<Timestamp>().ok();
+        let waiting = pod("Pending", None);
+        assert_eq!((waiting.scheduled_at, waiting.finished_at), (at("2026-01-01T00:00:00Z"), None));
+        let finished = pod("Succeeded", Some("10.0.0.9"));
+        assert_eq!((finished.scheduled_at, finished.finished_at), (None, at("2026-01-01T00:05:00Z")));
     }
 
     #[test]

@@ -6,12 +6,11 @@ use std::{
 };
 
 use ipam_audit_api::views::{
-    AwsNodePodView, CniContainer, ConfigMapKey, ConfigMaps, DaemonSetView, EnvView, Interner, Malformed, cni_container,
-    config_maps_of, is_vpc_cni,
+    AwsNodePodRow, AwsNodePodView, CniContainer, CniTemplate, ConfigMapKey, ConfigMaps, DaemonSetView, EnvView,
+    Interner, Malformed, aws_node_pods, cni_places, config_maps_of,
 };
 use ipam_audit_core::{
-    ids::NodeName,
-    snapshot::{AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod},
+    snapshot::AwsNode,
     source::{FaultCategory, Reading, SourceFault},
 };
 use jiff::Timestamp;
@@ -41,7 +40,7 @@ struct DaemonSetRow {
     selector: String,
     /// Whether its label or an image says so.
     is_vpc_cni: bool,
-    container: Option<CniContainer>,
+    template: Option<CniTemplate>,
 }
 
 /// All DaemonSets: there are few, and which one an audit means is its own decision.
@@ -61,8 +60,8 @@ impl Rows<DaemonSetView> for DaemonSets {
         let selector = object.selector().cloned().unwrap_or_default();
         let row = DaemonSetRow {
             selector: Selector::try_from(selector).map(|selector| selector.to_string()).unwrap_or_default(),
-            is_vpc_cni: is_vpc_cni(object.labels(), object.containers()),
-            container: cni_container(object.containers()).cloned(),
+            is_vpc_cni: object.is_vpc_cni(),
+            template: object.template(),
         };
         Ok(self.table.apply(place, row))
     }
@@ -83,28 +82,20 @@ impl Rows<DaemonSetView> for DaemonSets {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct PodRow {
-    node: NodeName,
-    ready: bool,
-    container: Arc<CniContainer>,
-}
-
 /// The running pods of one DaemonSet; equal containers are kept once.
 #[derive(Debug, Default)]
 pub(crate) struct AwsNodePods {
-    table: Table<u128, PodRow>,
+    table: Table<u128, AwsNodePodRow>,
     containers: Vec<Arc<CniContainer>>,
 }
 
 impl AwsNodePods {
-    fn shared(&mut self, container: CniContainer) -> Arc<CniContainer> {
-        if let Some(known) = self.containers.iter().find(|known| ***known == container) {
+    fn shared(&mut self, container: Arc<CniContainer>) -> Arc<CniContainer> {
+        if let Some(known) = self.containers.iter().find(|known| **known == container) {
             return known.clone();
         }
-        let shared = Arc::new(container);
-        self.containers.push(shared.clone());
-        shared
+        self.containers.push(container.clone());
+        container
     }
 }
 
@@ -117,9 +108,8 @@ impl Rows<AwsNodePodView> for AwsNodePods {
         let Some(row) = object.row(interner)? else {
             return Ok(self.remove(object));
         };
-        let container = self.shared(row.container);
-        let kept = PodRow { node: row.node, ready: row.ready, container };
-        Ok(self.table.apply(uid_key(&row.uid), kept))
+        let kept = AwsNodePodRow { container: self.shared(row.container.clone()), ..row };
+        Ok(self.table.apply(uid_key(&kept.uid), kept))
     }
 
     fn remove(&mut self, object: &AwsNodePodView) -> Changed {
@@ -164,10 +154,10 @@ impl Cni {
     pub(crate) fn config_maps(&self) -> BTreeSet<ConfigMapKey> {
         let mut keys = BTreeSet::new();
         for target in self.targets() {
-            let template = self.daemon_sets.rows.table.get(&target.place).and_then(|row| row.container.as_ref());
+            let template = self.daemon_sets.rows.table.get(&target.place).and_then(|row| row.template.as_ref());
             let running = self.pods.get(&target.place).into_iter().flat_map(|part| &part.rows.containers);
-            let environments: Vec<&EnvView> =
-                template.into_iter().chain(running.map(Arc::as_ref)).map(|container| &container.env).collect();
+            let of_template = template.into_iter().flat_map(CniTemplate::environments);
+            let environments: Vec<&EnvView> = of_template.chain(running.map(|container| &container.env)).collect();
             keys.extend(config_maps_of(&target.place.namespace, environments));
         }
         keys
@@ -179,25 +169,21 @@ impl Cni {
             let nothing = self.daemon_sets.health.reading(now, || ());
             return Reading { last_good: None, fault: nothing.fault };
         }
-        let places = self.places(expected);
+        let rows = self.daemon_sets.rows.table.entries();
+        let places = cni_places(rows.map(|(place, row)| (place, row.is_vpc_cni)), expected);
         let Some(primary) = places.first() else {
             return Reading::missing(FaultCategory::NotFound, not_found(expected));
         };
-        let container = self.daemon_sets.rows.table.get(primary).and_then(|row| row.container.as_ref());
-        let Some(container) = container else {
+        let template = self.daemon_sets.rows.table.get(primary).and_then(|row| row.template.as_ref());
+        let Some(template) = template else {
             let message = format!(
                 "DaemonSet {}/{} has no container aws-node and none with an amazon-k8s-cni image",
                 primary.namespace, primary.name
             );
             return Reading::missing(FaultCategory::NotFound, message);
         };
-        let template = Arc::new(container.resolve(&primary.namespace, &self.maps));
-        let mut reading = self.daemon_sets.health.reading(now, || AwsNode {
-            daemon_set: format!("{}/{}", primary.namespace, primary.name).into(),
-            template,
-            pods: Vec::new(),
-            manifest: AwsNodeManifest::default(),
-        });
+        let mut reading =
+            self.daemon_sets.health.reading(now, || template.aws_node(&primary.namespace, &primary.name, &self.maps));
         for place in &places {
             reading = self.with_pods(reading, place, now);
         }
@@ -207,19 +193,12 @@ impl Cni {
         reading
     }
 
-    /// The DaemonSets that are the CNI: the expected one first, then those that say so themselves.
-    fn places(&self, expected: &Place) -> Vec<&Place> {
-        let rows = self.daemon_sets.rows.table.entries();
-        let mut places: Vec<&Place> =
-            rows.filter(|(place, row)| *place == expected || row.is_vpc_cni).map(|(place, _)| place).collect();
-        places.sort_by_key(|place| (*place != expected, *place));
-        places
-    }
-
     /// A reading with the pods of one more DaemonSet; as old as the older, and faulty if either is.
     fn with_pods(&self, reading: Reading<AwsNode>, place: &Place, now: Timestamp) -> Reading<AwsNode> {
         let pods = match self.pods.get(place) {
-            Some(part) => part.health.reading(now, || self.pod_rows(place, &part.rows)),
+            Some(part) => {
+                part.health.reading(now, || aws_node_pods(part.rows.table.rows(), &place.namespace, &self.maps))
+            }
             None => Reading::missing(FaultCategory::Pending, "the pods of the VPC CNI are not listed yet"),
         };
         let fault = reading.fault.or(pods.fault);
@@ -229,18 +208,6 @@ impl Cni {
             all
         });
         Reading { last_good, fault }
-    }
-
-    fn pod_rows(&self, place: &Place, pods: &AwsNodePods) -> Vec<AwsNodePod> {
-        let resolve = |container: &Arc<CniContainer>| Arc::new(container.resolve(&place.namespace, &self.maps));
-        let environments: Vec<(&Arc<CniContainer>, Arc<AwsNodeEnv>)> =
-            pods.containers.iter().map(|container| (container, resolve(container))).collect();
-        let of = |row: &PodRow| {
-            let known = environments.iter().find(|(container, _)| Arc::ptr_eq(container, &row.container));
-            known.map_or_else(|| resolve(&row.container), |(_, env)| env.clone())
-        };
-        let row = |row: &PodRow| AwsNodePod { ready: row.ready, ..AwsNodePod::running(row.node.clone(), of(row)) };
-        pods.table.rows().map(row).collect()
     }
 
     /// The first fault that is reported of the CNI's watches.
