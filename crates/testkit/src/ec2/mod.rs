@@ -7,6 +7,7 @@
 
 mod actions;
 mod address_book;
+mod cli_json;
 mod clock;
 mod control;
 mod error;

@@ -7,12 +7,19 @@ use crate::ec2::seed::{CidrAssociation, Ec2Seed, Instance, Reservation, Subnet, 
 /// Everything that the scenario has in EC2.
 pub(super) fn seed(scenario: &Scenario) -> Ec2Seed {
     let plan = &scenario.plan;
-    let interfaces = plan.nodes.iter().flat_map(|node| &node.interfaces).chain(&plan.loose);
+    let interfaces =
+        plan.nodes.iter().flat_map(|node| &node.interfaces).chain(&plan.loose).chain(&scenario.file.interfaces);
     Ec2Seed {
         region: scenario.region().to_owned(),
         vpcs: vec![vpc(scenario)],
         subnets: subnets(scenario),
-        instances: plan.nodes.iter().map(|node| instance(scenario, node)).chain(strangers(scenario)).collect(),
+        instances: plan
+            .nodes
+            .iter()
+            .map(|node| instance(scenario, node))
+            .chain(strangers(scenario))
+            .chain(scenario.file.instances.iter().cloned())
+            .collect(),
         interfaces: interfaces.cloned().collect(),
         reservations: reservations(scenario),
         ..Ec2Seed::default()

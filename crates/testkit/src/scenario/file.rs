@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
-use crate::ec2::seed::{ReservationKind, Tags};
+use crate::ec2::seed::{Instance, Interface, ReservationKind, Tags};
 
 /// One cluster in one VPC.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +38,18 @@ pub(super) struct ScenarioFile {
     /// Interfaces that the CNI has left behind.
     #[serde(default)]
     pub(super) leaked: Vec<LeakedSpec>,
+    /// Further interfaces of any kind, exactly as stated.
+    #[serde(default)]
+    pub(super) interfaces: Vec<Interface>,
+    /// Further instances, exactly as stated.
+    #[serde(default)]
+    pub(super) instances: Vec<Instance>,
+    /// Further Kubernetes objects, exactly as stated: a bundle has them, a loaded API server does not.
+    #[serde(default)]
+    pub(super) objects: Vec<serde_json::Value>,
+    /// Further answers of EC2 by the bundle's file name, exactly as stated: what the simulator does not serve.
+    #[serde(default)]
+    pub(super) ec2_answers: BTreeMap<String, serde_json::Value>,
     /// Whether the cluster has the `CNINode` definition and one object for each node, as EKS has.
     #[serde(default)]
     pub(super) cni_nodes: bool,

@@ -4,8 +4,10 @@
 //! here knows the engine that will judge it. Ids and addresses are the same on every run.
 
 mod addresses;
+mod bundle;
 mod change;
 mod ec2;
+mod eks;
 mod file;
 mod load;
 mod names;
@@ -14,6 +16,8 @@ mod plan;
 mod pods;
 mod tags;
 mod workloads;
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -83,6 +87,27 @@ impl Scenario {
     /// Writes the Kubernetes half into an API server that has none of it yet.
     pub async fn load_into(&self, client: &Client) -> Result<()> {
         load::load(self, client).await.with_context(|| format!("cannot load scenario {}", self.file.name))
+    }
+
+    /// Writes it as a directory of what `kubectl get … -o json` and `aws ec2 describe-… --output json` would print, taken
+    /// at this moment: another moment makes a later look at the same things.
+    pub fn write_bundle(&self, dir: &Path, taken_at: Timestamp) -> Result<()> {
+        bundle::write(self, dir, taken_at).with_context(|| format!("cannot write scenario {}", self.file.name))
+    }
+
+    /// Whether the cluster has not even the definition of a kind.
+    fn lacks(&self, kind: &str) -> bool {
+        match kind {
+            "CNINode" | "SecurityGroupPolicy" => !self.file.cni_nodes,
+            "ENIConfig" => false,
+            "EC2NodeClass" | "NodePool" | "NodeClaim" => true,
+            _ => false,
+        }
+    }
+
+    /// The moment that its ages count from.
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Which node, interface and pod has which address.
