@@ -12,6 +12,7 @@ pub(crate) mod demand;
 pub(crate) mod discovery;
 pub(crate) mod eni_config;
 pub(crate) mod installation;
+mod growth;
 pub(crate) mod karpenter;
 mod ledger;
 mod model;
@@ -39,6 +40,7 @@ use crate::{
 pub(crate) use blocks::Blocks;
 pub(crate) use advice::{Advice, NodeAdvice};
 pub(crate) use capacity::HOST_PODS;
+pub(crate) use growth::Growth;
 pub(crate) use model::{Kind, Obstacle, Shape};
 pub use cni::{Cni, branch_limit, interface_limit};
 pub(crate) use discovery::Discovery;

@@ -6,7 +6,7 @@
 use jiff::SignedDuration;
 
 use crate::{
-    facts::{Facts, Kind, NodeFacts, Obstacle, Pool, PoolInterface, Shape, SubnetFacts, interface_limit},
+    facts::{Facts, Growth, Kind, NodeFacts, Obstacle, Pool, PoolInterface, Shape, SubnetFacts, interface_limit},
     inventory::Interface,
     ipamd::Subnet,
     net, text,
@@ -83,23 +83,24 @@ fn only_adopts(node: &NodeFacts<'_>) -> Option<NoGrowth> {
 }
 
 fn model_says(facts: &Facts<'_>, node: &NodeFacts<'_>, more: u32) -> Option<NoGrowth> {
-    let subnet = growth_subnet(facts, node);
-    let left = subnet.map_or(Subnet::UNLIMITED, what_is_left);
-    let Some(shape) = Shape::of(node) else {
-        return subnet.filter(|subnet| subnet.is_full()).map(|subnet| subnet_lacks(node, subnet));
-    };
-    match shape.obstacle(more, left) {
-        Obstacle::Limits => Some(NoGrowth::lasting(
-            format!("the node is at the limit of its instance type{}", at_most(node)),
-            "Lower the node's max-pods to what its type can address, or use a larger type.",
-        )),
-        Obstacle::Targets => {
-            let now = node.cni.as_ref().map_or_else(|| "?".to_owned(), |cni| cni.targets_text());
-            Some(NoGrowth::lasting(
-                format!("its settings ({now}) stop the pool from growing"),
-                format!("Set {}: the pool then follows its pods.", facts.advice.settings()),
-            ))
+    let subnets = match facts.growth(node) {
+        Growth::In(subnets) => subnets,
+        Growth::Unknown => Vec::new(),
+        Growth::NoEniConfig(name) => {
+            return Some(NoGrowth::lasting(
+                format!("no ENIConfig {name} says where its interfaces go"),
+                format!("Create the ENIConfig {name}, or label the node with the name of one that exists."),
+            ));
         }
+    };
+    let Some(shape) = Shape::of(node) else {
+        let all_full = subnets.iter().all(|subnet| subnet.is_full());
+        return subnets.first().filter(|_| all_full).map(|subnet| subnet_lacks(node, subnet));
+    };
+    let (obstacle, subnet) = obstacle(&shape, more, &subnets);
+    match obstacle {
+        Obstacle::Limits => Some(at_the_limit(node)),
+        Obstacle::Targets => Some(frozen(facts, node)),
         Obstacle::Cordon => Some(NoGrowth::lasting(
             "the node is cordoned, and ipamd adds nothing to a cordoned node",
             "Uncordon or drain it, or set AWS_MANAGE_ENIS_NON_SCHEDULABLE=true.",
@@ -109,16 +110,43 @@ fn model_says(facts: &Facts<'_>, node: &NodeFacts<'_>, more: u32) -> Option<NoGr
     }
 }
 
-fn at_most(node: &NodeFacts<'_>) -> String {
-    let pods = node.pod_capacity().map(|capacity| text::count(capacity.addresses, "pod"));
-    pods.map_or_else(String::new, |pods| format!(": {pods} at most can have an address"))
+/// Any of the subnets that has what the next step takes is enough; if none has, the one with most left is named.
+fn obstacle<'f, 'a>(
+    shape: &Shape,
+    more: u32,
+    subnets: &[&'f SubnetFacts<'a>],
+) -> (Obstacle, Option<&'f SubnetFacts<'a>>) {
+    let mut largest: Option<&SubnetFacts<'_>> = None;
+    for subnet in subnets {
+        let obstacle = shape.obstacle(more, what_is_left(subnet));
+        if obstacle != Obstacle::Subnet {
+            return (obstacle, None);
+        }
+        if largest.is_none_or(|largest| subnet.subnet.available > largest.subnet.available) {
+            largest = Some(subnet);
+        }
+    }
+    match largest {
+        Some(_) => (Obstacle::Subnet, largest),
+        None => (shape.obstacle(more, Subnet::UNLIMITED), None),
+    }
 }
 
-/// The subnet that pays for the pool's growth: that of its newest interface for pods.
-fn growth_subnet<'f, 'a>(facts: &'f Facts<'a>, node: &NodeFacts<'_>) -> Option<&'f SubnetFacts<'a>> {
-    let newest = node.pool.as_ref().and_then(|pool| pool.interfaces.last());
-    let id = newest.map(|on| &on.interface.subnet).or_else(|| node.home())?;
-    facts.subnet(id)
+fn at_the_limit(node: &NodeFacts<'_>) -> NoGrowth {
+    let pods = node.pod_capacity().map(|capacity| text::count(capacity.addresses, "pod"));
+    let at_most = pods.map_or_else(String::new, |pods| format!(": {pods} at most can have an address"));
+    NoGrowth::lasting(
+        format!("the node is at the limit of its instance type{at_most}"),
+        "Lower the node's max-pods to what its type can address, or use a larger type.",
+    )
+}
+
+fn frozen(facts: &Facts<'_>, node: &NodeFacts<'_>) -> NoGrowth {
+    let now = node.cni.as_ref().map_or_else(|| "?".to_owned(), |cni| cni.targets_text());
+    NoGrowth::lasting(
+        format!("its settings ({now}) stop the pool from growing"),
+        format!("Set {}: the pool then follows its pods.", facts.advice.settings()),
+    )
 }
 
 fn what_is_left(subnet: &SubnetFacts<'_>) -> Subnet {
@@ -202,4 +230,137 @@ fn addresses_on_their_way(node: &NodeFacts<'_>) -> Option<NoGrowth> {
             "Wait half a minute; raise WARM_IP_TARGET if pods come and go this fast for long.",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{
+        finding::Severity,
+        snapshot::{ClusterSnapshot, Event, Pod},
+        source::Reading,
+        tests::{
+            fixtures::{Cluster, now},
+            nodes::findings,
+        },
+    };
+
+    const DEFAULTS: &[(&str, &str)] = &[("WARM_ENI_TARGET", "1")];
+
+    /// The end of the sentence about the pods that wait.
+    fn cause(snapshot: &ClusterSnapshot) -> String {
+        let found = findings("IPAM201", snapshot);
+        found[0].message.split_once("; ").unwrap().1.to_owned()
+    }
+
+    fn full_node() -> Cluster {
+        Cluster::new("10.0.0.0/20", DEFAULTS).node("m5.large", 29, &[9, 9], 18).waiting_pod()
+    }
+
+    #[test]
+    fn an_aws_node_that_is_down_comes_first() {
+        let mut snapshot = full_node().with_free(0).snapshot();
+        let aws_node = &mut snapshot.aws_node.last_good.as_mut().unwrap().value;
+        aws_node.pods[0].ready = false;
+        aws_node.pods[0].restarts = 7;
+        aws_node.pods[0].waiting = Some("CrashLoopBackOff".into());
+        assert_eq!(cause(&snapshot), "its aws-node pod is not ready (CrashLoopBackOff, 7 restarts)");
+        let aws_node = &mut snapshot.aws_node.last_good.as_mut().unwrap().value;
+        aws_node.pods.clear();
+        assert_eq!(cause(&snapshot), "no aws-node pod is seen on the node");
+    }
+
+    #[test]
+    fn a_cni_that_only_adopts_cannot_grow() {
+        let env = &[("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")];
+        let cluster = Cluster::new("10.0.0.0/20", env).node("m5.large", 29, &[9], 9).waiting_pod();
+        assert_eq!(cause(&cluster.snapshot()), "the CNI is told to take no addresses by itself");
+    }
+
+    #[test]
+    fn a_node_that_is_full_is_at_its_limit() {
+        let cluster = Cluster::new("10.0.0.0/20", DEFAULTS).node("m5.large", 110, &[9, 9, 9], 27).waiting_pod();
+        let want = "the node is at the limit of its instance type: 27 pods at most can have an address";
+        assert_eq!(cause(&cluster.snapshot()), want);
+    }
+
+    #[test]
+    fn a_cordoned_node_takes_nothing() {
+        let cordoned = full_node().tweak(|node| node.cordoned = true);
+        assert_eq!(cause(&cordoned.snapshot()), "the node is cordoned, and ipamd adds nothing to a cordoned node");
+        let managed = &[("WARM_ENI_TARGET", "1"), ("AWS_MANAGE_ENIS_NON_SCHEDULABLE", "true")];
+        let cluster = Cluster::new("10.0.0.0/20", managed).node("m5.large", 29, &[9, 9], 18).waiting_pod();
+        assert_eq!(cause(&cluster.tweak(|node| node.cordoned = true).snapshot()), "its subnet has addresses");
+    }
+
+    #[test]
+    fn an_interface_needs_all_its_addresses_at_once() {
+        assert_eq!(cause(&full_node().with_free(9).snapshot()), "subnet-1 has 9 free addresses");
+        assert_eq!(cause(&full_node().with_free(10).snapshot()), "its subnet has addresses");
+    }
+
+    #[test]
+    fn prefixes_need_whole_blocks() {
+        let env = &[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
+        let mut snapshot =
+            Cluster::new("10.0.0.0/25", env).node("m5.large", 110, &[0], 0).waiting_pod().with_free(40).snapshot();
+        let interfaces = &mut snapshot.ec2.interfaces.last_good.as_mut().unwrap().value;
+        interfaces.extend((1_u8..7).map(|block| {
+            let mut other = crate::tests::fixtures::interface(&format!("eni-other-{block}"), "subnet-1");
+            other.primary = Some([10, 0, 0, 16 * block].into());
+            other
+        }));
+        assert_eq!(cause(&snapshot), "subnet-1 has 40 free addresses and no whole /28 block among them");
+    }
+
+    #[test]
+    fn a_subnet_that_discovery_would_use_is_room_enough() {
+        let mut snapshot = full_node().with_free(0).snapshot();
+        let subnets = &mut snapshot.ec2.subnets.last_good.as_mut().unwrap().value;
+        let mut tagged = subnets[0].clone();
+        tagged.id = "subnet-2".into();
+        tagged.cidr = Some("10.0.16.0/20".parse().unwrap());
+        tagged.available = 4000;
+        tagged.tags = [("kubernetes.io/role/cni".into(), "1".into())].into();
+        subnets.push(tagged);
+        assert_eq!(cause(&snapshot), "its subnet has addresses");
+    }
+
+    #[test]
+    fn a_refused_right_is_named() {
+        let mut snapshot = full_node().snapshot();
+        let aws_node = &mut snapshot.aws_node.last_good.as_mut().unwrap().value;
+        aws_node.pods[0].name = "aws-node-7".into();
+        let event = Event {
+            kind: "Pod".into(),
+            namespace: "kube-system".into(),
+            name: "aws-node-7".into(),
+            reason: super::MISSING_PERMISSIONS.into(),
+            severity: "Warning".into(),
+            action: Some("ec2:CreateNetworkInterface".into()),
+            message: "".into(),
+            last_at: Some(now()),
+        };
+        snapshot.objects.events = Reading::fresh(vec![event], now());
+        assert_eq!(cause(&snapshot), "aws-node may not call ec2:CreateNetworkInterface");
+    }
+
+    #[test]
+    fn pods_that_have_just_come_where_nothing_is_wrong_are_no_outage() {
+        let mut snapshot = full_node().snapshot();
+        let since = |snapshot: &mut ClusterSnapshot, seconds| {
+            for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
+                let pod: &mut Pod = Arc::make_mut(pod);
+                pod.scheduled_at = Some(now() - jiff::SignedDuration::from_secs(seconds));
+            }
+        };
+        since(&mut snapshot, 10);
+        assert_eq!(findings("IPAM201", &snapshot)[0].severity, Severity::Warning);
+        since(&mut snapshot, 600);
+        assert_eq!(findings("IPAM201", &snapshot)[0].severity, Severity::Critical);
+        let mut full = full_node().with_free(0).snapshot();
+        since(&mut full, 10);
+        assert_eq!(findings("IPAM201", &full)[0].severity, Severity::Critical, "a full subnet does not pass by itself");
+    }
 }

@@ -86,8 +86,9 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
     let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
         format!(" ({} of {} free)", text::thousands(pool.spare()), text::count(pool.held, "pod address"))
     });
+    let passes = !cause.lasts && node.waiting.iter().all(|pod| is_new(facts, pod));
     sink::Violation {
-        severity: Severity::Critical,
+        severity: if passes { Severity::Warning } else { Severity::Critical },
         message: format!(
             "{} {} for an address{pool}: {}; {}",
             text::count(waiting, "pod"),
@@ -100,5 +101,51 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
             sink::evidence("waitingPods", waiting),
             sink::evidence("idle", text::known(node.pool.as_ref().map(|pool| pool.spare()))),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{
+        outcome::RuleAnswer,
+        snapshot::{BranchUse, ClusterSnapshot},
+        source::{FaultCategory, Reading, Source},
+        tests::{
+            fixtures::Cluster,
+            nodes::{answer, findings},
+        },
+    };
+
+    fn two_pods_wait() -> ClusterSnapshot {
+        let cluster = Cluster::new("10.0.0.0/20", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 18);
+        cluster.waiting_pod().waiting_pod().with_free(0).snapshot()
+    }
+
+    #[test]
+    fn pods_that_wait_are_named_with_the_cause() {
+        assert_eq!(
+            findings("IPAM201", &two_pods_wait())[0].message,
+            "2 pods wait for an address (0 of 18 pod addresses free): shop/waiting-18 and shop/waiting-19; subnet-1 has 0 \
+             free addresses"
+        );
+    }
+
+    #[test]
+    fn pods_that_wait_for_a_branch_are_not_counted() {
+        let mut snapshot = two_pods_wait();
+        for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
+            Arc::make_mut(pod).branch = BranchUse::Wanted;
+        }
+        assert!(findings("IPAM201", &snapshot).is_empty());
+    }
+
+    #[test]
+    fn without_pods_it_cannot_tell() {
+        let mut snapshot = two_pods_wait();
+        snapshot.pods = Reading::missing(FaultCategory::Denied, "not allowed");
+        let missing = vec![Source::Pods];
+        assert_eq!(answer("IPAM201", &snapshot), RuleAnswer::Inconclusive { missing, suspects: 0 });
     }
 }

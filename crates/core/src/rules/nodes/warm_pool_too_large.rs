@@ -100,3 +100,46 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>, pool: &Pool<'_>, better: &
         ],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        finding::Severity,
+        outcome::RuleAnswer,
+        source::{FaultCategory, Reading, Source},
+        tests::{
+            fixtures::{Cluster, now},
+            nodes::{answer, findings},
+        },
+    };
+
+    fn large() -> Cluster {
+        Cluster::new("10.0.0.0/16", &[("WARM_ENI_TARGET", "1")]).node("m6a.32xlarge", 250, &[49, 49], 1)
+    }
+
+    #[test]
+    fn a_large_interface_for_one_pod() {
+        let found = findings("IPAM210", &large().snapshot());
+        assert_eq!(found[0].severity, Severity::Info);
+        assert_eq!(found[0].message, "98 pod addresses on 2 interfaces serve 1 pod; the burst goal needs 10");
+        assert_eq!(findings("IPAM210", &large().with_free(90).snapshot())[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn a_young_node_and_one_that_others_fill_are_left_alone() {
+        assert!(findings("IPAM210", &large().tweak(|node| node.created_at = Some(now())).snapshot()).is_empty());
+        let env = &[("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")];
+        let adopted = Cluster::new("10.0.0.0/16", env).node("m6a.32xlarge", 250, &[49, 49], 1);
+        assert!(findings("IPAM210", &adopted.snapshot()).is_empty());
+        let small = Cluster::new("10.0.0.0/16", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 1);
+        assert!(findings("IPAM210", &small.snapshot()).is_empty());
+    }
+
+    #[test]
+    fn without_the_settings_it_cannot_tell() {
+        let mut snapshot = large().snapshot();
+        snapshot.aws_node = Reading::missing(FaultCategory::Denied, "not allowed");
+        let missing = vec![Source::AwsNode];
+        assert_eq!(answer("IPAM210", &snapshot), RuleAnswer::Inconclusive { missing, suspects: 0 });
+    }
+}

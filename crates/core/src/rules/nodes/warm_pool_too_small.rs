@@ -85,7 +85,7 @@ fn violation(node: &NodeFacts<'_>, pool: &Pool<'_>, cause: NoGrowth, burst: u32,
             text::thousands(pool.spare()),
             text::count(pool.held, "pod address"),
             text::count(burst, "pod"),
-            node.room().map_or_else(|| "?".to_owned(), |room| text::count(room, "pod")),
+            text::known(node.room()),
             cause.state,
         ),
         remediation: cause.remedy,
@@ -96,5 +96,56 @@ fn violation(node: &NodeFacts<'_>, pool: &Pool<'_>, cause: NoGrowth, burst: u32,
             sink::evidence("floor", floor),
             sink::evidence("settingsNow", node.cni.as_ref().map_or_else(|| "?".to_owned(), |cni| cni.targets_text())),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        outcome::RuleAnswer,
+        snapshot::ClusterSnapshot,
+        source::{FaultCategory, Reading, Source},
+        tests::{
+            fixtures::{Cluster, now},
+            nodes::{answer, findings, later},
+        },
+    };
+
+    fn full_pool(free: u32) -> ClusterSnapshot {
+        let cluster = Cluster::new("10.0.0.0/20", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 18);
+        cluster.with_free(free).snapshot()
+    }
+
+    #[test]
+    fn a_pool_without_a_free_address_in_a_full_subnet() {
+        assert_eq!(
+            findings("IPAM211", &full_pool(5))[0].message,
+            "0 of 18 pod addresses free for a burst of 9 pods, with room for 9 more by the node's limits; subnet-1 has \
+             5 free addresses"
+        );
+    }
+
+    #[test]
+    fn a_pool_that_may_be_growing_is_looked_at_twice() {
+        let snapshot = full_pool(500);
+        assert_eq!(answer("IPAM211", &snapshot), RuleAnswer::Inconclusive { missing: vec![], suspects: 1 });
+        assert_eq!(later("IPAM211", &snapshot, 60).len(), 1);
+    }
+
+    #[test]
+    fn young_nodes_and_pools_with_an_address_are_fine() {
+        let young = Cluster::new("10.0.0.0/20", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 18);
+        let young = young.tweak(|node| node.created_at = Some(now())).with_free(5);
+        assert!(findings("IPAM211", &young.snapshot()).is_empty());
+        let one_free = Cluster::new("10.0.0.0/20", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 17);
+        assert!(findings("IPAM211", &one_free.with_free(5).snapshot()).is_empty());
+    }
+
+    #[test]
+    fn without_the_settings_it_cannot_tell() {
+        let mut snapshot = full_pool(5);
+        snapshot.aws_node = Reading::missing(FaultCategory::Denied, "not allowed");
+        let missing = vec![Source::AwsNode];
+        assert_eq!(answer("IPAM211", &snapshot), RuleAnswer::Inconclusive { missing, suspects: 0 });
     }
 }
