@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::{
     facts::{Facts, NodeFacts, Pool, SubnetFacts},
     finding::{Finding, Severity},
+    ids::SubnetId,
     outcome::{Condition, ConditionStatus, ConditionType, Problem, RuleAnswer, RuleResult},
     policy::AuditPolicy,
     rules::{self, RuleMeta},
@@ -184,13 +185,31 @@ fn node_subnet(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>) -> Condit
     if let Some(condition) = trust.unknown(KIND, SUBNET) {
         return condition;
     }
-    let Some(subnet) = node.home().and_then(|id| facts.subnet(id)) else {
-        return unknown(KIND, "the subnet of its primary interface is not known");
+    let Some(subnet) = subnet_for_pods(facts, node).and_then(|id| facts.subnet(id)) else {
+        return unknown(KIND, "the subnet of its next interface is not known");
     };
     let free = text::count(subnet.subnet.available, "free address");
     let needed = text::thousands(subnet.needed());
     let message = format!("{} has {free}; a new node there takes {needed}", subnet.subnet.id);
-    if subnet.is_full() { bad(KIND, "SubnetFull", message) } else { good(KIND, "SubnetHasRoom", message) }
+    if subnet.is_full() {
+        bad(KIND, "SubnetFull", message)
+    } else if subnet.lacks_blocks() {
+        let blocks = text::count(subnet.free_prefixes.unwrap_or_default(), "whole /28 block");
+        bad(KIND, "NoFreePrefix", format!("{message}, and has {blocks}"))
+    } else if subnet.demand.relieved {
+        good(KIND, "OtherSubnetHasRoom", format!("{message} of its own; another subnet that the CNI finds has room"))
+    } else {
+        good(KIND, "SubnetHasRoom", message)
+    }
+}
+
+/// The subnet that has to have room for a node's next interface: its ENIConfig's, else its own.
+fn subnet_for_pods<'f>(facts: &'f Facts<'_>, node: &'f NodeFacts<'_>) -> Option<&'f SubnetId> {
+    let at = facts.nodes.binary_search_by(|other| other.node.name.cmp(&node.node.name)).ok()?;
+    match facts.custom_networking.of_node(at) {
+        Some(choice) => Some(&choice.config?.subnet),
+        None => node.home(),
+    }
 }
 
 /// Information does not take slots away: only findings from a warning on turn it to `False`.
@@ -220,23 +239,29 @@ pub(super) fn of_subnet(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Fin
     vec![
         healthy(trust, SUBNET, findings),
         subnet_addresses(trust, subnet, findings),
-        subnet_prefixes(trust, subnet),
+        subnet_prefixes(trust, subnet, findings),
         subnet_reconciled(trust, subnet),
     ]
 }
 
+/// Findings that are only good to know turn no condition of a subnet.
+fn hurting(kind: ConditionType, findings: &[Finding]) -> Option<Condition> {
+    let hurts = findings.iter().take_while(|finding| finding.severity >= Severity::Warning).count();
+    violated(kind, findings.get(..hurts)?)
+}
+
 fn subnet_addresses(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::AddressesAvailable;
-    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, SUBNET)) {
+    if let Some(condition) = hurting(KIND, findings).or_else(|| trust.unknown(KIND, SUBNET)) {
         return condition;
     }
     let usable = subnet.usable.map_or_else(|| "?".to_owned(), text::thousands);
     good(KIND, "Available", format!("{} of {usable} addresses free", text::thousands(subnet.subnet.available)))
 }
 
-fn subnet_prefixes(trust: &Trust, subnet: &SubnetFacts<'_>) -> Condition {
+fn subnet_prefixes(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::PrefixesAvailable;
-    if let Some(condition) = trust.unknown(KIND, SUBNET) {
+    if let Some(condition) = hurting(KIND, findings).or_else(|| trust.unknown(KIND, SUBNET)) {
         return condition;
     }
     match subnet.free_prefixes {
