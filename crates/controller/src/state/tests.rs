@@ -85,7 +85,8 @@ fn pod(name: &str, uid: &str, address: Option<&str>) -> Value {
 }
 
 fn node(name: &str, uid: &str) -> Value {
-    json!({"metadata": {"name": name, "uid": uid}, "spec": {"providerID": format!("aws:///eu-central-1a/i-{uid}")}})
+    json!({"metadata": {"name": name, "uid": uid}, "spec": {"providerID": format!("aws:///eu-central-1a/i-{uid}")},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]}})
 }
 
 fn refusal(name: &str, uid: &str) -> Value {
@@ -116,7 +117,7 @@ fn a_relist_without_news_and_a_heartbeat_cause_no_work() {
     assert!(!rig.moves(|| list(&rig.nodes, [node("node-1", "1")])));
     let mut beat = node("node-1", "1");
     beat["metadata"]["resourceVersion"] = json!("99");
-    beat["status"] = json!({"conditions": [{"type": "Ready", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]});
+    beat["status"]["conditions"][0]["lastHeartbeatTime"] = json!("2026-01-01T00:05:00Z");
     assert!(!rig.moves(|| rig.nodes.event(Event::Apply(view(beat)))));
 }
 
