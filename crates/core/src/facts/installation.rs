@@ -81,12 +81,11 @@ impl<'a> Installation<'a> {
             |variant: &&mut Variant<'_>| std::ptr::eq(variant.env, &raw const *pod.env) || *variant.env == *pod.env;
         let variant =
             if facts.runs_template { self.variants.first_mut() } else { self.variants.iter_mut().skip(1).find(same) };
-        match variant {
-            Some(variant) => variant.nodes.push(at),
-            None => {
-                let variant = Variant::new(&pod.env, Arc::clone(cni), false);
-                self.variants.push(Variant { nodes: vec![at], ..variant });
-            }
+        if let Some(variant) = variant {
+            variant.nodes.push(at);
+        } else {
+            let variant = Variant::new(&pod.env, Arc::clone(cni), false);
+            self.variants.push(Variant { nodes: vec![at], ..variant });
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) static DEFECTS: LazyLock<Vec<Defect>> =
 impl Defect {
     fn parse(line: &'static str) -> Option<Self> {
         let mut columns = line.splitn(7, ',');
-        let mut version = |text: Option<&str>| CniVersion::parse(text?).ok();
+        let version = |text: Option<&str>| CniVersion::parse(text?).ok();
         let versions = [version(columns.next())?, version(columns.next())?];
         let matters = Matters::parse(columns.next()?)?;
         let severity = match columns.next()? {

@@ -2,7 +2,6 @@
 
 use crate::{
     facts::Facts,
-    finding::Severity,
     inventory::InterfaceKind,
     policy::AuditPolicy,
     rules::{
