@@ -188,7 +188,7 @@ fn node_subnet(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>) -> Condit
     let Some(subnet) = subnet_for_pods(facts, node).and_then(|id| facts.subnet(id)) else {
         return unknown(KIND, "the subnet of its next interface is not known");
     };
-    let free = text::count(subnet.subnet.available, "free address");
+    let free = text::count(subnet.headroom(), "free address");
     let needed = text::thousands(subnet.needed());
     let message = format!("{} has {free}; a new node there takes {needed}", subnet.subnet.id);
     if subnet.is_full() {
@@ -256,7 +256,11 @@ fn subnet_addresses(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding
         return condition;
     }
     let usable = subnet.usable.map_or_else(|| "?".to_owned(), text::thousands);
-    good(KIND, "Available", format!("{} of {usable} addresses free", text::thousands(subnet.subnet.available)))
+    let free = format!("{} of {usable} addresses free", text::thousands(subnet.headroom()));
+    match subnet.needed() {
+        0 => good(KIND, "NotAsked", format!("{free}; no node starts or grows here")),
+        needed => good(KIND, "Available", format!("{free}; a new node takes {}", text::thousands(needed))),
+    }
 }
 
 fn subnet_prefixes(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]) -> Condition {
@@ -264,10 +268,16 @@ fn subnet_prefixes(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]
     if let Some(condition) = hurting(KIND, findings).or_else(|| trust.unknown(KIND, SUBNET)) {
         return condition;
     }
-    match subnet.free_prefixes {
-        None => unknown(KIND, "the subnet has no IPv4 range"),
-        Some(0) => bad(KIND, "NoFreeBlock", "no whole /28 block is free; nodes in prefix mode get nothing here"),
-        Some(blocks) => good(KIND, "Available", format!("at most {} free", text::count(blocks, "whole /28 block"))),
+    let Some(most) = subnet.free_prefixes else {
+        return unknown(KIND, "the subnet has no IPv4 range");
+    };
+    let least = subnet.free_prefixes_min.filter(|least| *least < most);
+    let least = least.map_or_else(String::new, |least| format!(", at least {}", text::thousands(least)));
+    let free = format!("at most {}{least} free", text::count(most, "whole /28 block"));
+    match (subnet.demand.prefixes, most) {
+        (false, _) => good(KIND, "NotUsed", format!("no node takes prefixes here; {free}")),
+        (true, 0) => bad(KIND, "NoFreeBlock", "no whole /28 block is free; nodes in prefix mode get nothing here"),
+        (true, _) => good(KIND, "Available", free),
     }
 }
 

@@ -314,8 +314,8 @@ impl Blocks {
         nodes
     }
 
-    /// Broken blocks with the fewest occupants, at most so many.
-    pub(crate) fn nearly_free(&self, most: usize) -> Vec<NearlyFree> {
+    /// Broken blocks of a range with the fewest occupants, at most so many.
+    pub(crate) fn nearly_free(&self, range: Ipv4Net, most: usize) -> Vec<NearlyFree> {
         let broken = self.cells.iter().enumerate().filter(|(_, cell)| cell.state() == State::Broken);
         let mut blocks: Vec<NearlyFree> = broken
             .map(|(index, cell)| NearlyFree {
@@ -324,6 +324,7 @@ impl Blocks {
                 interface: cell.first,
             })
             .collect();
+        blocks.retain(|nearly| range.contains(&nearly.block.first()));
         blocks.sort_by_key(|nearly| (nearly.occupants, nearly.block));
         blocks.truncate(most);
         blocks

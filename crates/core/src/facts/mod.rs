@@ -37,7 +37,7 @@ use crate::{
     source::{Source, SourceState},
 };
 
-pub(crate) use blocks::Blocks;
+pub(crate) use blocks::{Blocks, Reservation};
 pub(crate) use advice::{Advice, NodeAdvice};
 pub(crate) use capacity::HOST_PODS;
 pub(crate) use growth::Growth;

@@ -32,7 +32,7 @@ fn one_address_breaks_a_block_and_a_prefix_takes_one() {
     assert_eq!((blocks.free(), blocks.broken(), blocks.prefixes(), blocks.visible()), (11, 2, 1, 19));
     assert_eq!(blocks.recoverable(), BTreeMap::from([(7, 2)]));
     assert_eq!(
-        blocks.nearly_free(1),
+        blocks.nearly_free(blocks.cidr, 1),
         [NearlyFree { block: "10.0.0.192/28".parse().unwrap(), occupants: 1, interface: 5 }]
     );
     blocks.reserve(&reservation("10.0.0.96/27", ReservationKind::Prefix));
@@ -244,7 +244,7 @@ proptest! {
         let used: u32 = blocks.reservations().iter().map(|one| one.free + one.prefixes + one.intruded).sum();
         let all: u32 = blocks.reservations().iter().map(|one| one.blocks).sum();
         prop_assert!(used <= all);
-        prop_assert!(blocks.nearly_free(5).len() <= 5);
+        prop_assert!(blocks.nearly_free(case.cidr, 5).len() <= 5);
         if let Some(net) = blocks.largest_free() {
             prop_assert!(case.cidr.contains(&net) && net.prefix_len() > case.cidr.prefix_len());
         }

@@ -76,7 +76,7 @@ fn violation(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> sink::Violation {
             sink::evidence("freeBlocks", whole),
             sink::evidence("freeBlocksAtLeast", text::known(subnet.free_prefixes_min)),
             sink::evidence("blocksThatNodesCouldTake", text::known(subnet.ceiling.map(|most| most.blocks))),
-            sink::evidence("nearlyFree", words::nearly_free(facts, subnet)),
+            sink::evidence("nearlyFree", words::nearly_free_blocks(facts, subnet)),
         ],
     }
 }

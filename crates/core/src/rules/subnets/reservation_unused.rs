@@ -112,10 +112,8 @@ mod tests {
         let seen = answers(&snapshot, CODE);
         assert_eq!(
             seen.messages(),
-            [
-                "subnet-1 (eu-central-1a) keeps 127 addresses in 10.0.0.128/25 for prefixes, and none of its 1 node takes \
-              prefixes"
-            ]
+            ["subnet-1 (eu-central-1a) keeps 127 addresses in 10.0.0.128/25 for prefixes, and no node here takes \
+              prefixes"]
         );
         assert_eq!(seen.findings[0].severity, Severity::Info);
         subnets(&mut snapshot)[0].available = 5;

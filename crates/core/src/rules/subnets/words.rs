@@ -1,5 +1,7 @@
 //! Words that findings about subnets share.
 
+use ipnet::Ipv4Net;
+
 use crate::{
     facts::{Facts, Owner, SubnetFacts},
     text,
@@ -77,7 +79,7 @@ pub(super) fn mend_blocks(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String
     let Some(blocks) = &subnet.blocks else { return String::new() };
     let most = blocks.recoverable().into_iter().max_by_key(|(at, blocks)| (*blocks, std::cmp::Reverse(*at)));
     let node = most.and_then(|(at, blocks)| Some((facts.nodes.get(at)?, blocks)));
-    let mend = match (node, nearly_free(facts, subnet)) {
+    let mend = match (node, nearly_free_blocks(facts, subnet)) {
         (Some((node, blocks)), _) => {
             format!("Drain and replace {}: that makes {} whole", node.node.name, text::count(blocks, "block"),)
         }
@@ -90,9 +92,9 @@ pub(super) fn mend_blocks(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String
     }
 }
 
-/// The blocks that few addresses break, with who has them: `10.0.0.32/28 (1 address: ELB app/shop)`.
-pub(super) fn nearly_free(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String {
-    let nearly = subnet.blocks.as_ref().map(|blocks| blocks.nearly_free(NAMED)).unwrap_or_default();
+/// The blocks of a range that few addresses break, with who has them: `10.0.0.32/28 (1 address: ELB app/shop)`.
+pub(super) fn nearly_free(facts: &Facts<'_>, subnet: &SubnetFacts<'_>, range: Ipv4Net) -> String {
+    let nearly = subnet.blocks.as_ref().map(|blocks| blocks.nearly_free(range, NAMED)).unwrap_or_default();
     let named: Vec<String> = nearly
         .into_iter()
         .map(|nearly| {
@@ -102,6 +104,11 @@ pub(super) fn nearly_free(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String
         })
         .collect();
     text::list(&named, "and", NAMED)
+}
+
+/// The same, of the whole subnet.
+pub(super) fn nearly_free_blocks(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String {
+    subnet.subnet.cidr.map(|range| nearly_free(facts, subnet, range)).unwrap_or_default()
 }
 
 /// Who has an interface: the node, else what its description says.
