@@ -1,6 +1,8 @@
 //! Numbers and lists as people read them. Every message of the engine goes through here, so that a number has its
 //! separators and a noun its number everywhere.
 
+use jiff::SignedDuration;
+
 /// A number with separators: `11,439`.
 pub fn thousands(number: impl Into<u64>) -> String {
     let digits = number.into().to_string();
@@ -52,6 +54,17 @@ pub fn list(items: &[String], conjunction: &str, most: usize) -> String {
     }
 }
 
+/// A length of time in its largest unit, rounded down: `40 s`, `25 min`, `3 h`, `2 d`.
+pub fn age(length: SignedDuration) -> String {
+    let seconds = u64::try_from(length.as_secs()).unwrap_or_default();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", thousands(seconds / 86_400)),
+    }
+}
+
 /// A share in whole percent, rounded to the nearest.
 pub fn percent(part: u32, whole: u32) -> u32 {
     if whole == 0 {
@@ -87,6 +100,13 @@ mod tests {
         assert_eq!(list(&items(&["a"]), "and", 3), "a");
         assert_eq!(list(&items(&["a", "b", "c"]), "or", 3), "a, b or c");
         assert_eq!(list(&items(&["a", "b", "c", "d", "e"]), "and", 2), "a, b and 3 more");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let texts = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, 200_000_000]
+            .map(|seconds| age(SignedDuration::from_secs(seconds)));
+        assert_eq!(texts, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d", "2,314 d"]);
     }
 
     #[test]

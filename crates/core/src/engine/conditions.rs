@@ -94,7 +94,7 @@ pub(super) fn of_node(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, fi
     vec![
         healthy(trust, EVERYTHING, findings),
         node_capacity(trust, node, findings),
-        node_addresses(trust, node),
+        node_addresses(trust, node, findings),
         node_configuration(trust, node),
         node_warm_pool(trust, node, findings),
         node_subnet(facts, trust, node),
@@ -119,8 +119,11 @@ fn node_capacity(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> C
     }
 }
 
-fn node_addresses(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
+fn node_addresses(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::AddressesReconciled;
+    if let Some(condition) = violated(KIND, findings) {
+        return condition;
+    }
     if let Some(condition) = trust.unknown(KIND, POOL) {
         return condition;
     }
@@ -240,7 +243,7 @@ pub(super) fn of_subnet(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Fin
         healthy(trust, SUBNET, findings),
         subnet_addresses(trust, subnet, findings),
         subnet_prefixes(trust, subnet, findings),
-        subnet_reconciled(trust, subnet),
+        subnet_reconciled(trust, subnet, findings),
     ]
 }
 
@@ -281,8 +284,11 @@ fn subnet_prefixes(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]
     }
 }
 
-fn subnet_reconciled(trust: &Trust, subnet: &SubnetFacts<'_>) -> Condition {
+fn subnet_reconciled(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::AddressesReconciled;
+    if let Some(condition) = violated(KIND, findings) {
+        return condition;
+    }
     if let Some(condition) = trust.unknown(KIND, SUBNET) {
         return condition;
     }

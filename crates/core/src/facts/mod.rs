@@ -18,14 +18,17 @@ mod ledger;
 mod model;
 mod next_subnet;
 mod node;
-mod owner;
+pub(crate) mod owner;
 mod pool;
 pub(crate) mod routes;
 pub(crate) mod sgp;
 mod subnet;
 pub(crate) mod trunk;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -68,6 +71,8 @@ pub struct Facts<'a> {
     pub nodes: Vec<NodeFacts<'a>>,
     /// The owner of each of EC2's interfaces, in their order; empty while they are missing.
     pub owners: Vec<Owner>,
+    /// What this cluster is called, by its CNI and by the tags of its nodes' interfaces and instances. Often none.
+    pub cluster_names: BTreeSet<Arc<str>>,
     /// Subnets that hold an interface of such a node, sorted by id. Empty while subnets or interfaces are missing.
     pub subnets: Vec<SubnetFacts<'a>>,
     /// Subnets without such an interface that have another role: an ENIConfig in use names them, subnet discovery would
@@ -91,7 +96,8 @@ impl<'a> Facts<'a> {
     /// Derives them.
     pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
         let nodes = node::all(snapshot);
-        let owners = owner::all(snapshot, &nodes);
+        let cluster_names = owner::cluster_names(snapshot, &nodes);
+        let owners = owner::all(snapshot, &nodes, &cluster_names);
         let installation = installation::Installation::of(snapshot, &nodes);
         let advice = Advice::of(&nodes, policy);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
@@ -110,6 +116,7 @@ impl<'a> Facts<'a> {
             sources,
             nodes,
             owners,
+            cluster_names,
             subnets,
             further_subnets,
             installation,

@@ -50,6 +50,9 @@ pub struct NodeFacts<'a> {
     pub pool_pods: Option<u32>,
     /// Pods that count against max-pods and not against the pool: on the host's network, or with a branch.
     pub other_pods: u32,
+    /// Pods that are no DaemonSet's and not the node's own: none of them, and the node is empty. None while pods are
+    /// missing.
+    pub work_pods: Option<u32>,
     /// Pods that it refused an address.
     pub waiting: Vec<&'a Pod>,
     /// The workload of its pods, where all are of one.
@@ -98,6 +101,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
         trunk: None,
         signals: TrunkSignals::default(),
         pool_pods: None,
+        work_pods: None,
         other_pods: 0,
         waiting: Vec::new(),
         workload: None,
@@ -211,6 +215,7 @@ fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Sur
         facts.pool_pods = u32::try_from(on_pool.len()).ok();
         let unfinished = pods.iter().filter(|pod| pod.phase != PodPhase::Finished).count();
         facts.other_pods = u32::try_from(unfinished - on_pool.len()).unwrap_or(u32::MAX);
+        facts.work_pods = u32::try_from(pods.iter().filter(|pod| is_work(pod)).count()).ok();
         facts.workload = common_workload(&on_pool);
         facts.waiting = on_pool.iter().copied().filter(|pod| pod.waits_for_address()).collect();
         facts.waiting.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
@@ -221,6 +226,12 @@ fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Sur
             facts.trunk = Some(TrunkFacts { interface: None, branches, cooling: 0, limit: None });
         }
     }
+}
+
+/// Whether a pod is there for its own sake: it has not finished, and is neither a DaemonSet's nor a static pod.
+fn is_work(pod: &Pod) -> bool {
+    let is_static = || pod.workload.as_deref().is_some_and(|workload| workload.starts_with("Node "));
+    pod.phase != PodPhase::Finished && !pod.is_daemon() && !is_static()
 }
 
 /// The workload of a node's pods, in words, if they all have an address and one owner.

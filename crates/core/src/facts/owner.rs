@@ -52,9 +52,9 @@ pub enum Owner {
 }
 
 /// The owner of each of EC2's interfaces, in their order; none while they are missing.
-pub(super) fn all(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>]) -> Vec<Owner> {
+pub(super) fn all(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>], names: &BTreeSet<Arc<str>>) -> Vec<Owner> {
     let Some(interfaces) = snapshot.ec2.interfaces.value() else { return Vec::new() };
-    let known = Known::of(snapshot, nodes);
+    let known = Known::of(snapshot, nodes, names);
     interfaces.iter().map(|interface| known.owner(interface)).collect()
 }
 
@@ -72,6 +72,11 @@ pub(crate) fn created_at(interface: &Interface) -> Option<Timestamp> {
 /// Whether ipamd created an interface, rather than took it over.
 pub(crate) fn is_by_ipamd(interface: &Interface) -> bool {
     interface.description.starts_with(IPAMD_DESCRIPTION)
+}
+
+/// Whether ipamd or the resource controller created an interface, rather than took it over.
+pub(crate) fn is_made(interface: &Interface) -> bool {
+    is_by_ipamd(interface) || RESOURCE_CONTROLLER_DESCRIPTIONS.contains(&&*interface.description)
 }
 
 /// Whether an interface carries the tag that the resource controller's cleaner looks for.
@@ -96,8 +101,8 @@ struct Known<'a> {
     /// Own addresses of nodes without an instance of ours.
     left_alone_at: BTreeSet<Ipv4Addr>,
     instances: BTreeMap<&'a InstanceId, &'a Instance>,
-    /// The names of this cluster, by its CNI and by its nodes' interfaces.
-    own_names: BTreeSet<Arc<str>>,
+    /// What this cluster is called.
+    own_names: &'a BTreeSet<Arc<str>>,
     /// Branches that pods name.
     pods_branches: BTreeSet<&'a EniId>,
     /// The moment of EC2's view, not of the evaluation: an old view knows nothing of what came after.
@@ -105,7 +110,7 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>]) -> Self {
+    fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>], own_names: &'a BTreeSet<Arc<str>>) -> Self {
         let by_instance = node::by_instance(nodes);
         let others = || {
             let all = snapshot.nodes.value().into_iter().flatten();
@@ -120,7 +125,7 @@ impl<'a> Known<'a> {
             left_alone: others().filter_map(|node| Some((node.instance.as_ref()?, node.platform))).collect(),
             left_alone_at: others().filter_map(|node| node.state.address).collect(),
             instances: instances.map(|instance| (&instance.id, instance)).collect(),
-            own_names: own_names(snapshot, nodes, &by_instance),
+            own_names,
             pods_branches: branches.collect(),
             now: snapshot.ec2.interfaces.as_of().unwrap_or(snapshot.taken_at),
             nodes: by_instance,
@@ -182,12 +187,8 @@ impl<'a> Known<'a> {
     }
 }
 
-/// By what this cluster's CNI is called, and by what it, its controller and its node groups write on what is its own.
-fn own_names(
-    snapshot: &ClusterSnapshot,
-    nodes: &[NodeFacts<'_>],
-    by_instance: &BTreeMap<&InstanceId, usize>,
-) -> BTreeSet<Arc<str>> {
+/// What this cluster is called: as its CNI knows it, and by what it, its controller and its node groups write on what is its own.
+pub(super) fn cluster_names(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>]) -> BTreeSet<Arc<str>> {
     let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
     let mut add = |name: &str| {
         if !names.contains(name) {
@@ -204,6 +205,7 @@ fn own_names(
     let attached = nodes.iter().flat_map(|node| node.interfaces.iter().flatten());
     attached.for_each(|interface| clusters(&interface.tags).for_each(&mut add));
     let instances = snapshot.ec2.instances.value().into_iter().flatten();
+    let by_instance = node::by_instance(nodes);
     let of_nodes = instances.filter(|instance| by_instance.contains_key(&instance.id));
     of_nodes.for_each(|instance| clusters(&instance.tags).for_each(&mut add));
     names
@@ -211,9 +213,8 @@ fn own_names(
 
 /// Whether the CNI or the resource controller made an interface, or took it over, and the user did not say otherwise.
 fn made_for_pods(interface: &Interface) -> bool {
-    let made = is_by_ipamd(interface) || RESOURCE_CONTROLLER_DESCRIPTIONS.contains(&&*interface.description);
     let taken_over = has_owner_tag(interface) || interface.tag(INSTANCE).is_some();
-    (made || taken_over) && interface.tag(NO_MANAGE) != Some("true") && !interface.requester_managed
+    (is_made(interface) || taken_over) && interface.tag(NO_MANAGE) != Some("true") && !interface.requester_managed
 }
 
 /// The service that has an interface: by its kind, then its description, then who asked for it.
@@ -230,7 +231,7 @@ fn service(interface: &Interface, on_instance: bool) -> OtherOwner {
         };
     }
     let described = described(&interface.description);
-    described.unwrap_or_else(|| match interface.requester.as_deref() {
+    described.unwrap_or(match interface.requester.as_deref() {
         _ if on_instance => OtherOwner::OtherInstance,
         Some("amazon-elb") => OtherOwner::LoadBalancer,
         Some("amazon-rds" | "amazon-elasticache" | "amazon-redshift") => OtherOwner::Database,

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    NodeFacts,
+    Cni, NodeFacts,
     ledger::{Claim, PoolInterface, Uses},
     owner,
 };
 use crate::{
-    cni::CniVersion,
+    cni::{CniConfig, CniVersion, Setting},
     ids::SubnetId,
-    inventory::{Interface, InterfaceKind},
+    inventory::{Attachment, Interface, InterfaceKind},
+    limits::Limits,
     snapshot::{BranchUse, Pod, PodPhase},
 };
 
@@ -66,19 +67,20 @@ impl<'a> Pool<'a> {
         let on_default_card = node.interfaces.as_ref()?.iter().copied();
         let (mut serving, mut apart) = (Vec::new(), Vec::new());
         for interface in on_default_card {
-            let excluded = manner.knows_exclusion && around.excluded.contains(&interface.subnet);
+            let excluded = manner.knows_exclusion() && around.excluded.contains(&interface.subnet);
             let serves = interface.kind != InterfaceKind::Trunk
                 && !excluded
-                && !owner::is_unmanaged(interface, instance, manner.manages_untagged);
+                && !owner::is_unmanaged(interface, instance, manner.manages_untagged());
             if serves {
                 serving.push(manner.serving(interface));
             } else {
                 apart.push(PoolInterface::new(interface, false, false));
             }
         }
+        let on_cards = manner.is_on(|config| &config.multi_nic);
         let other_cards = node.other_cards.iter().copied();
-        apart.extend(other_cards.map(|interface| PoolInterface::new(interface, manner.many_cards, manner.many_cards)));
-        let strays = book(&mut serving, &mut apart, pods, around.now, manner.cool_down);
+        apart.extend(other_cards.map(|interface| PoolInterface::new(interface, on_cards, on_cards)));
+        let strays = book(&mut serving, &mut apart, pods, around.now, manner.cool_down());
         Some(Self::sum(serving, apart, strays))
     }
 
@@ -110,48 +112,46 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// How the CNI on a node treats what it holds.
+/// How the CNI on a node treats what it holds; by its defaults where it is not seen.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
-    /// Whether pods get addresses out of prefixes; none where version or type are not known.
+struct Manner<'a> {
+    cni: Option<&'a Cni>,
+    /// Whether pods get addresses out of prefixes; none where that is not known.
     prefixes: Option<bool>,
-    custom_networking: bool,
-    many_cards: bool,
-    manages_untagged: bool,
-    knows_exclusion: bool,
-    cool_down: SignedDuration,
 }
 
-impl Manner {
-    fn of(node: &NodeFacts<'_>) -> Self {
-        let Some(cni) = &node.cni else {
-            return Self {
-                prefixes: None,
-                custom_networking: false,
-                many_cards: false,
-                manages_untagged: true,
-                knows_exclusion: false,
-                cool_down: SignedDuration::from_secs(COOL_DOWN),
-            };
-        };
-        let config = &cni.config;
-        let limits = node.limits.as_ref().and_then(crate::limits::Limits::interfaces);
-        Self {
-            prefixes: limits.map(|limits| config.uses_prefixes(cni.version(), limits.hypervisor)),
-            custom_networking: config.custom_networking.value_or(false),
-            many_cards: config.multi_nic.value_or(false),
-            manages_untagged: cni.manages_untagged(),
-            knows_exclusion: cni.version() >= KNOWS_EXCLUSION,
-            cool_down: SignedDuration::from_secs(config.ip_cooldown.value_or(COOL_DOWN)),
-        }
+impl<'a> Manner<'a> {
+    fn of(node: &'a NodeFacts<'_>) -> Self {
+        let cni = node.cni.as_deref();
+        let known = cni.filter(|cni| !cni.lacks(&["ENABLE_PREFIX_DELEGATION"]));
+        let limits = node.limits.as_ref().and_then(Limits::interfaces);
+        let prefixes =
+            known.zip(limits).map(|(cni, limits)| cni.config.uses_prefixes(cni.version(), limits.hypervisor));
+        Self { cni, prefixes }
+    }
+
+    fn is_on(self, setting: impl FnOnce(&CniConfig) -> &Setting<bool>) -> bool {
+        self.cni.is_some_and(|cni| setting(&cni.config).value_or(false))
+    }
+
+    fn manages_untagged(self) -> bool {
+        self.cni.is_none_or(Cni::manages_untagged)
+    }
+
+    fn knows_exclusion(self) -> bool {
+        self.cni.is_some_and(|cni| cni.version() >= KNOWS_EXCLUSION)
+    }
+
+    fn cool_down(self) -> SignedDuration {
+        SignedDuration::from_secs(self.cni.map_or(COOL_DOWN, |cni| cni.config.ip_cooldown.value_or(COOL_DOWN)))
     }
 
     /// In either mode the CNI gives pods nothing of the other kind; under custom networking it does not see prefixes of
     /// the primary interface.
-    fn serving<'a>(&self, interface: &'a Interface) -> PoolInterface<'a> {
-        let primary = interface.attachment.as_ref().is_some_and(crate::inventory::Attachment::is_primary);
-        let prefixes = self.prefixes.unwrap_or(true) && !(primary && self.custom_networking);
-        PoolInterface::new(interface, !self.prefixes.unwrap_or(false), prefixes)
+    fn serving(self, interface: &Interface) -> PoolInterface<'_> {
+        let primary = interface.attachment.as_ref().is_some_and(Attachment::is_primary);
+        let ignored = primary && self.is_on(|config| &config.custom_networking);
+        PoolInterface::new(interface, !self.prefixes.unwrap_or(false), self.prefixes.unwrap_or(true) && !ignored)
     }
 }
 

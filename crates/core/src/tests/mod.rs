@@ -1,5 +1,6 @@
 //! What unit tests of several modules share.
 
+pub(crate) mod addresses;
 pub(crate) mod branches;
 pub(crate) mod configuration;
 pub(crate) mod custom_networking;

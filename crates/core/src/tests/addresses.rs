@@ -1,0 +1,146 @@
+//! Clusters and looks for the rules about addresses that are lost or leaked.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::fixtures::{Cluster, interface, now};
+use crate::{
+    engine,
+    finding::Finding,
+    inventory::{Attachment, Instance, Interface, InterfaceKind, InterfaceStatus},
+    memory::Memory,
+    outcome::{AuditOutcome, RuleAnswer},
+    policy::AuditPolicy,
+    snapshot::{BranchUse, ClusterSnapshot, Pod},
+    source::Reading,
+};
+
+/// The tag that says when the CNI made an interface.
+const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
+
+/// Two m5.large nodes with three pods each, and settings under which all is well.
+pub(crate) fn cluster() -> ClusterSnapshot {
+    with_env(&[("WARM_IP_TARGET", "3"), ("MINIMUM_IP_TARGET", "6"), ("CLUSTER_NAME", "prod"), ("ENABLE_IPv4", "true")])
+}
+
+/// The same with other settings.
+pub(crate) fn with_env(env: &[(&str, &str)]) -> ClusterSnapshot {
+    Cluster::new("10.0.0.0/24", env).node("m5.large", 29, &[6], 3).node("m5.large", 29, &[6], 3).snapshot()
+}
+
+fn touch<T>(reading: &mut Reading<T>, at: Timestamp) {
+    if let Some(observed) = &mut reading.last_good {
+        observed.as_of = at;
+    }
+}
+
+/// The same cluster, looked at so many seconds later.
+pub(crate) fn later(snapshot: &ClusterSnapshot, seconds: i64) -> ClusterSnapshot {
+    let mut snapshot = snapshot.clone();
+    let at = snapshot.taken_at + SignedDuration::from_secs(seconds);
+    snapshot.taken_at = at;
+    touch(&mut snapshot.nodes, at);
+    touch(&mut snapshot.pods, at);
+    touch(&mut snapshot.aws_node, at);
+    touch(&mut snapshot.cni_nodes, at);
+    touch(&mut snapshot.ec2.subnets, at);
+    touch(&mut snapshot.ec2.interfaces, at);
+    touch(&mut snapshot.ec2.instances, at);
+    snapshot
+}
+
+/// One look.
+pub(crate) fn once(snapshot: &ClusterSnapshot) -> AuditOutcome {
+    engine::evaluate(snapshot, &AuditPolicy::default(), &Memory::default())
+}
+
+/// Two looks at the same state, so many seconds apart: the second one's outcome.
+pub(crate) fn twice(snapshot: &ClusterSnapshot, seconds: i64) -> AuditOutcome {
+    let memory = once(snapshot).memory;
+    engine::evaluate(&later(snapshot, seconds), &AuditPolicy::default(), &memory)
+}
+
+/// The findings of one rule, wherever they are reported.
+pub(crate) fn of(outcome: &AuditOutcome, code: &str) -> Vec<Finding> {
+    let nodes = outcome.nodes.iter().flat_map(|node| &node.findings);
+    let subnets = outcome.subnets.iter().flat_map(|subnet| &subnet.findings);
+    let all = outcome.findings.iter().chain(nodes).chain(subnets);
+    all.filter(|finding| finding.code == code).cloned().collect()
+}
+
+/// What one rule answered.
+pub(crate) fn answer(outcome: &AuditOutcome, code: &str) -> RuleAnswer {
+    outcome.rules.iter().find(|rule| rule.code == code).unwrap().answer.clone()
+}
+
+/// The messages of one rule after two looks a quarter of an hour apart.
+pub(crate) fn proven(snapshot: &ClusterSnapshot, code: &str) -> Vec<String> {
+    of(&twice(snapshot, 900), code).into_iter().map(|finding| finding.message).collect()
+}
+
+/// The pods, to change them.
+pub(crate) fn pods(snapshot: &mut ClusterSnapshot) -> &mut Vec<Arc<Pod>> {
+    &mut snapshot.pods.last_good.as_mut().unwrap().value
+}
+
+/// One pod, to change it.
+pub(crate) fn pod_mut<'a>(snapshot: &'a mut ClusterSnapshot, name: &str) -> &'a mut Pod {
+    let pods = pods(snapshot);
+    Arc::make_mut(pods.iter_mut().find(|pod| &*pod.name == name).unwrap())
+}
+
+/// The interfaces, to change them.
+pub(crate) fn interfaces(snapshot: &mut ClusterSnapshot) -> &mut Vec<Interface> {
+    &mut snapshot.ec2.interfaces.last_good.as_mut().unwrap().value
+}
+
+/// An unattached interface as ipamd makes it, so many minutes old, with five pod addresses.
+pub(crate) fn leaked(id: &str, minutes: i64, tags: &[(&str, &str)]) -> Interface {
+    let created = (now() - SignedDuration::from_mins(minutes)).to_string();
+    let own = [(CREATED_AT, created.as_str()), ("node.k8s.amazonaws.com/instance_id", "i-gone")];
+    let mut row = interface(id, "subnet-1");
+    row.status = InterfaceStatus::Available;
+    row.description = "aws-K8S-i-gone".into();
+    row.primary = Some([10, 0, 0, 200].into());
+    row.secondary = (201..206).map(|last| [10, 0, 0, last].into()).collect();
+    row.tags = own.iter().chain(tags).map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    row
+}
+
+/// Gives node 0 a trunk `eni-trunk` and a branch `eni-branch` on it, which pod `resizer-0-0` has if it is said so.
+pub(crate) fn with_branch(snapshot: &mut ClusterSnapshot, has_pod: bool) {
+    let mut trunk = interface("eni-trunk", "subnet-1");
+    trunk.kind = InterfaceKind::Trunk;
+    trunk.primary = Some([10, 0, 0, 210].into());
+    trunk.attachment = Some(Attachment {
+        instance: Some("i-0".into()),
+        device_index: 5,
+        card_index: 0,
+        delete_on_termination: Some(true),
+        attached_at: None,
+    });
+    let mut branch = interface("eni-branch", "subnet-1");
+    branch.kind = InterfaceKind::Branch;
+    branch.description = "aws-k8s-branch-eni".into();
+    branch.primary = Some([10, 0, 0, 211].into());
+    branch.tags = [("vpcresources.k8s.aws/trunk-eni-id".into(), "eni-trunk".into())].into();
+    interfaces(snapshot).extend([trunk, branch]);
+    if has_pod {
+        let pod = pod_mut(snapshot, "resizer-0-0");
+        pod.branch = BranchUse::Has("eni-branch".into());
+        pod.address = Some([10, 0, 0, 211].into());
+    }
+}
+
+/// An instance in a state.
+pub(crate) fn instance(id: &str, state: &str, since: Option<Timestamp>) -> Instance {
+    Instance {
+        id: id.into(),
+        state: state.into(),
+        state_since: since,
+        instance_type: None,
+        launched_at: None,
+        tags: Box::default(),
+    }
+}
