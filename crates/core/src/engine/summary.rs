@@ -148,7 +148,7 @@ fn what_to_do(facts: &Facts<'_>, policy: &AuditPolicy) -> Option<Advised> {
     let (freed, calls) =
         better.fold((0, 0), |(freed, calls), node| (freed + node.returned, node.calls_per_pod.max(calls)));
     (freed > 0).then(|| Advised {
-        settings: facts.advice.settings(),
+        settings: facts.advice.settings().to_owned(),
         addresses: freed,
         calls_per_pod: calls,
         daemon_set: facts.snapshot.aws_node.value().map(|aws_node| aws_node.daemon_set.clone()),

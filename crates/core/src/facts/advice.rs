@@ -12,6 +12,7 @@ use crate::{ids::NodeName, policy::AuditPolicy};
 #[derive(Debug)]
 pub(crate) struct Advice {
     targets: WarmTargets,
+    settings: String,
     nodes: BTreeMap<NodeName, NodeAdvice>,
 }
 
@@ -48,7 +49,7 @@ impl Advice {
                 nodes.insert(node.node.name.clone(), NodeAdvice::of(node, pool, better, calls_per_pod));
             }
         }
-        Self { targets, nodes }
+        Self { targets, settings: targets.to_string(), nodes }
     }
 
     /// What the settings would do to a node.
@@ -68,8 +69,8 @@ impl Advice {
     }
 
     /// The settings as a user writes them.
-    pub(crate) fn settings(&self) -> String {
-        self.targets.to_string()
+    pub(crate) fn settings(&self) -> &str {
+        &self.settings
     }
 }
 

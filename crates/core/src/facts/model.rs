@@ -128,6 +128,12 @@ impl Kind {
         ipamd::simulate(&self.node(config), &story)
     }
 
+    /// Pods come together, which is told faster than one by one.
+    fn burst(&self, config: &CniConfig, pods: u32) -> Outcome {
+        let initial = Initial::Fresh { trunk: self.trunk };
+        ipamd::simulate(&self.node(config), &Story { initial, arrival: Arrival::Burst, ..Story::fresh(pods.into()) })
+    }
+
     /// What a new one holds with so many pods, had its subnet no end.
     pub(crate) fn new_node(&self, pods: u32) -> Option<Settled> {
         Settled::of(&self.fresh(&self.cni.config, pods))
@@ -150,9 +156,7 @@ impl Kind {
             return None;
         }
         let many = self.limits.enis * self.limits.ipv4_per_eni * net::ADDRESSES_PER_PREFIX;
-        let initial = Initial::Fresh { trunk: self.trunk };
-        let story = Story { initial, arrival: Arrival::Burst, ..Story::fresh(many.into()) };
-        let outcome = ipamd::simulate(&self.node(&self.cni.config), &story);
+        let outcome = self.burst(&self.cni.config, many);
         u32::try_from(outcome.running()?.pods_with_address()).ok()
     }
 
@@ -160,7 +164,7 @@ impl Kind {
     /// prefix's, worth of pods, after which everything repeats itself.
     pub(crate) fn may_never_settle(&self) -> bool {
         let last = self.limits.slots_per_eni().max(net::ADDRESSES_PER_PREFIX);
-        let restless = |pods| self.fresh(&self.cni.config, pods).running().is_some_and(|held| !held.settled);
+        let restless = |pods| self.burst(&self.cni.config, pods).running().is_some_and(|held| !held.settled);
         !self.adopts_only() && (0..=last).any(restless)
     }
 

@@ -38,7 +38,7 @@ rule! {
     ///
     /// ## What to do
     ///
-    /// Give aws-node the managed policy AmazonEKS_CNI_Policy or its equivalent; tag interfaces that shall have groups of
+    /// Give aws-node the managed policy `AmazonEKS_CNI_Policy` or its equivalent; tag interfaces that shall have groups of
     /// their own with `node.k8s.amazonaws.com/no_manage=true`.
     ///
     /// ## What it costs
@@ -79,15 +79,16 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 /// The primary interface with each that serves pods beside it and has other groups.
 fn differing<'a>(node: &NodeFacts<'a>, pool: &Pool<'a>) -> Vec<(&'a Interface, &'a Interface)> {
     let Some(primary) = node.interfaces.as_ref().and_then(|list| list.first().copied()) else { return Vec::new() };
-    let wanted: BTreeSet<&Arc<str>> = primary.groups.iter().collect();
-    let differs = |other: &&Interface| {
-        other.id != primary.id
+    let set = |interface: &'a Interface| interface.groups.iter().collect::<BTreeSet<&Arc<str>>>();
+    let differs = |other: &&'a Interface| {
+        other.groups != primary.groups
+            && !other.groups.is_empty()
+            && other.id != primary.id
             && other.kind == InterfaceKind::Interface
             && other.subnet == primary.subnet
-            && !other.groups.is_empty()
-            && other.groups.iter().collect::<BTreeSet<_>>() != wanted
+            && set(other) != set(primary)
     };
-    if wanted.is_empty() {
+    if primary.groups.is_empty() {
         return Vec::new();
     }
     pool.interfaces.iter().map(|on| on.interface).filter(differs).map(|other| (primary, other)).collect()

@@ -9,7 +9,7 @@ use crate::{
 };
 
 rule! {
-    /// More interfaces are attached to the node than MAX_ENI allows.
+    /// More interfaces are attached to the node than the CNI's settings allow.
     ///
     /// ## What it means
     ///

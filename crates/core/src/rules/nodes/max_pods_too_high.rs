@@ -63,9 +63,8 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for node in facts.nodes.iter().filter(|node| !facts.is_young(node)) {
         match node.pod_capacity() {
             Some(capacity) if excess(node, capacity) > 0 => found.node(node, violation(node, capacity)),
-            Some(_) => {}
             None if node.limits.is_none() => found.lacks(Source::InstanceTypes),
-            None => {}
+            Some(_) | None => {}
         }
     }
 }

@@ -56,15 +56,15 @@ rule! {
 const MANAGED: &str = "eks.amazonaws.com/nodegroup";
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    let mut groups: BTreeMap<&str, Vec<Member>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Vec<Member<'_>>> = BTreeMap::new();
     for node in &facts.nodes {
         if let (Some(group), Some(sized)) = (node.node.label(MANAGED), Member::of(node)) {
             groups.entry(group).or_default().push(sized);
         }
     }
     for (group, nodes) in groups {
-        let smallest = nodes.iter().min_by_key(|node| (node.fits, node.kind.clone()));
-        let largest = nodes.iter().max_by_key(|node| (node.fits, std::cmp::Reverse(node.kind.clone())));
+        let smallest = nodes.iter().min_by_key(|node| (node.fits, node.kind));
+        let largest = nodes.iter().max_by_key(|node| (node.fits, std::cmp::Reverse(node.kind)));
         if let (Some(smallest), Some(largest)) = (smallest, largest)
             && nodes.iter().all(|node| node.max_pods == smallest.max_pods)
             && smallest.max_pods >= smallest.fits
@@ -76,22 +76,22 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
 }
 
 /// A node as far as this rule looks at it.
-struct Member {
-    kind: String,
+struct Member<'a> {
+    kind: &'a str,
     max_pods: u32,
     /// Max-pods that would fit it, within the recommended ceiling.
     fits: u32,
 }
 
-impl Member {
-    fn of(node: &NodeFacts<'_>) -> Option<Self> {
-        let kind = node.node.instance_type.as_ref()?.to_string();
+impl<'a> Member<'a> {
+    fn of(node: &NodeFacts<'a>) -> Option<Self> {
+        let kind = node.node.instance_type.as_ref()?.as_str();
         let fits = node.fitting_max_pods()?.min(node.recommended_ceiling()?);
         Some(Self { kind, max_pods: node.max_pods()?, fits })
     }
 }
 
-fn violation(group: &str, smallest: &Member, largest: &Member) -> sink::Violation {
+fn violation(group: &str, smallest: &Member<'_>, largest: &Member<'_>) -> sink::Violation {
     sink::Violation {
         severity: Severity::Info,
         message: format!(
@@ -104,8 +104,8 @@ fn violation(group: &str, smallest: &Member, largest: &Member) -> sink::Violatio
         remediation: format!("Give {} a node group of their own with max-pods {}.", largest.kind, largest.fits),
         evidence: vec![
             sink::evidence("maxPods", smallest.max_pods),
-            sink::evidence("smallest", &smallest.kind),
-            sink::evidence("largest", &largest.kind),
+            sink::evidence("smallest", smallest.kind),
+            sink::evidence("largest", largest.kind),
             sink::evidence("largestFits", largest.fits),
         ],
     }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::no_growth;
 use crate::{
-    facts::{Facts, NodeFacts},
+    facts::{Facts, NodeFacts, Pool},
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink},
@@ -23,7 +23,7 @@ rule! {
     /// ## What it means
     ///
     /// The scheduler placed the pods, and kubelet cannot start them: the CNI on the node answered that it has no
-    /// address to give (`failed to assign an IP address to container`). They stay in ContainerCreating.
+    /// address to give (`failed to assign an IP address to container`). They stay in `ContainerCreating`.
     ///
     /// ## Why it happens
     ///
@@ -99,7 +99,7 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
         remediation: cause.remedy,
         evidence: vec![
             sink::evidence("waitingPods", waiting),
-            sink::evidence("idle", text::known(node.pool.as_ref().map(|pool| pool.spare()))),
+            sink::evidence("idle", text::known(node.pool.as_ref().map(Pool::spare))),
         ],
     }
 }

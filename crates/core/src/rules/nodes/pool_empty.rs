@@ -55,12 +55,12 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for (node, pool) in super::settled_pools(facts) {
         if node.waiting.is_empty() && super::is_empty(node, pool) {
-            found.node(node, violation(no_growth::why(facts, node, 1)));
+            found.node(node, violation(&no_growth::why(facts, node, 1)));
         }
     }
 }
 
-fn violation(cause: NoGrowth) -> sink::Violation {
+fn violation(cause: &NoGrowth) -> sink::Violation {
     sink::Violation {
         severity: Severity::Critical,
         message: format!("Ready, and without a single address for pods: none can start here; {}", cause.state),
