@@ -86,6 +86,11 @@ impl<'a> GroupedPod<'a> {
         self.policies.as_ref().is_some_and(|policies| !policies.is_empty())
     }
 
+    /// Whether this very policy selects it.
+    pub(crate) fn is_selected_by(&self, policy: &SecurityGroupPolicy) -> bool {
+        self.policies.iter().flat_map(|policies| policies.iter()).any(|one| std::ptr::eq(*one, policy))
+    }
+
     /// The security groups that its policies give it, each once.
     pub(crate) fn groups(&self) -> BTreeSet<&'a str> {
         let policies = self.policies.as_deref().unwrap_or_default();

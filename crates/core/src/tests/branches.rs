@@ -54,6 +54,9 @@ pub(crate) fn cluster_with(kind: &str, nodes: usize, env: &[(&str, &str)]) -> Cl
         aws_node.pods.iter_mut().for_each(|pod| pod.started_at = Some(an_hour_ago()));
         aws_node.manifest.init = Some(Arc::new(AwsNodeEnv::default()));
     });
+    for pod in edit(&mut snapshot.pods) {
+        Arc::make_mut(pod).traits = Some(Arc::default());
+    }
     for at in 0..nodes {
         let mut trunk = interface(&format!("eni-trunk-{at}"), "subnet-1");
         trunk.kind = InterfaceKind::Trunk;

@@ -42,7 +42,8 @@ rule! {
     /// ## When it fires
     ///
     /// At least `spec.thresholds.branchUsedPercent` (default 85) of the limit are in use: warning; all of them:
-    /// critical. The limit is the node's allocatable `vpc.amazonaws.com/pod-eni`, else the type's.
+    /// critical. In use are the branches that EC2 shows on the trunk, those without a pod included, and those that pods
+    /// wait for. The limit is the node's allocatable `vpc.amazonaws.com/pod-eni`, else the type's.
     pub BranchLimitNear;
     code: "IPAM301",
     name: "branch-limit-near",
@@ -58,14 +59,18 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             continue;
         };
         let share = u64::from(trunk.branches) * 100;
-        if share < u64::from(limit) * u64::from(policy.thresholds.branch_used_percent) {
+        if share < u64::from(limit) * u64::from(policy.for_node(node.node).branch_used_percent) {
             continue;
         }
+        let cooling = match trunk.cooling {
+            0 => String::new(),
+            some => format!(", {} of them by no pod any more", text::thousands(some)),
+        };
         let kind = node.node.instance_type.as_ref().map_or_else(|| "type".to_owned(), ToString::to_string);
         let violation = sink::Violation {
             severity: if trunk.branches >= limit { Severity::Critical } else { Severity::Warning },
             message: format!(
-                "{} of {} in use on the trunk of {}; the limit is that of {kind}",
+                "{} of {} in use on the trunk of {}{cooling}; the limit is that of {kind}",
                 text::thousands(trunk.branches),
                 text::count(limit, "branch slot"),
                 node.node.name,
@@ -73,8 +78,38 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             remediation: "Spread these pods over more nodes or use an instance type that carries more branches; \
                           freed branches come back after their cool-down."
                 .to_owned(),
-            evidence: vec![sink::evidence("branches", trunk.branches), sink::evidence("limit", limit)],
+            evidence: vec![
+                sink::evidence("branches", trunk.branches),
+                sink::evidence("withoutPod", trunk.cooling),
+                sink::evidence("limit", limit),
+            ],
         };
         found.node(node, violation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{finding::Severity, outcome::RuleAnswer, tests::branches::*};
+
+    #[test]
+    fn branches_that_cool_down_take_slots() {
+        let mut snapshot = cluster("m5.large", 1);
+        for pod in 0..9 {
+            branch_pod(&mut snapshot, 0, &format!("db-{pod}"));
+        }
+        edit(&mut snapshot.pods).retain(|pod| !["db-0", "db-1"].contains(&&*pod.name));
+        let found = findings(&snapshot, "IPAM301");
+        assert_eq!(found[0].severity, Severity::Critical);
+        assert_eq!(
+            found[0].message,
+            "9 of 9 branch slots in use on the trunk of node-0, 2 of them by no pod any more; the limit is that of m5.large"
+        );
+        drop_interface(&mut snapshot, "eni-branch-db-0");
+        assert_eq!(findings(&snapshot, "IPAM301")[0].severity, Severity::Warning);
+        drop_interface(&mut snapshot, "eni-branch-db-1");
+        assert_eq!(answer(&snapshot, "IPAM301"), RuleAnswer::Passed);
+        snapshot.pods = missing();
+        assert!(matches!(answer(&snapshot, "IPAM301"), RuleAnswer::Inconclusive { .. }));
     }
 }

@@ -2,7 +2,6 @@
 
 use jiff::SignedDuration;
 
-use super::common;
 use crate::{
     facts::Facts,
     finding::Severity,

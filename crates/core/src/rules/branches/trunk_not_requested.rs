@@ -4,7 +4,7 @@ use super::common;
 use crate::{
     facts::{Facts, NodeFacts, interface_limit},
     finding::Severity,
-    limits::{Limits, Trunking},
+    limits::Trunking,
     policy::AuditPolicy,
     rules::{Violations, sink},
     source::Source,
