@@ -16,9 +16,9 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// A freed branch is not given away before its cool-down is over. Below 30 seconds the resource controller takes 30;
-    /// a text that is no whole number counts as 60, or as what was there before; above 300, every pod that goes blocks
-    /// its slot for minutes.
+    /// A freed branch is not given away before its cool-down is over. Below 30 seconds the resource controller takes
+    /// 30; a text that is no whole number counts as 60, or as what was there before; above 300, every pod that goes
+    /// blocks its slot for minutes.
     ///
     /// ## Why it happens
     ///

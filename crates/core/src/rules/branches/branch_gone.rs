@@ -17,8 +17,8 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// The pod's annotation names a branch interface that EC2 does not list. The pod has no network, though it may still
-    /// be shown as running.
+    /// The pod's annotation names a branch interface that EC2 does not list. The pod has no network, though it may
+    /// still be shown as running.
     ///
     /// ## Why it happens
     ///

@@ -44,8 +44,8 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// Pods with a branch in strict mode have it in a subnet whose route table (its own, else the VPC's main table) sends
-    /// `0.0.0.0/0` to an internet gateway.
+    /// Pods with a branch in strict mode have it in a subnet whose route table (its own, else the VPC's main table)
+    /// sends `0.0.0.0/0` to an internet gateway.
     pub BranchInPublicSubnet;
     code: "IPAM323",
     name: "branch-in-public-subnet",

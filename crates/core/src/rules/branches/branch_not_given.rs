@@ -22,12 +22,12 @@ rule! {
     /// ## What it means
     ///
     /// The resource controller has not written the annotation `vpc.amazonaws.com/pod-eni`. The pod stays in
-    /// ContainerCreating; the CNI refuses it until the annotation is there.
+    /// `ContainerCreating`; the CNI refuses it until the annotation is there.
     ///
     /// ## Why it happens
     ///
-    /// The trunk is at its limit because branches of deleted pods still cool down: then there is no event at all. Or EC2
-    /// refused the branch, and event BranchAllocationFailed says why. Or the node has no trunk.
+    /// The trunk is at its limit because branches of deleted pods still cool down: then there is no event at all. Or
+    /// EC2 refused the branch, and event `BranchAllocationFailed` says why. Or the node has no trunk.
     ///
     /// ## How to confirm
     ///

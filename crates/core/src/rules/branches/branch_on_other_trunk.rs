@@ -41,8 +41,8 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// The tag `vpcresources.k8s.aws/trunk-eni-id` of the pod's branch and the trunk of its node differ in two looks, at
-    /// least `spec.thresholds.suspicionSeconds` (default 60) apart.
+    /// The tag `vpcresources.k8s.aws/trunk-eni-id` of the pod's branch and the trunk of its node differ in two looks,
+    /// at least `spec.thresholds.suspicionSeconds` (default 60) apart.
     pub BranchOnOtherTrunk;
     code: "IPAM329",
     name: "branch-on-other-trunk",

@@ -19,8 +19,8 @@ rule! {
     ///
     /// ## Why it happens
     ///
-    /// The number is not in any EC2 call. It is generated into the controller, and copied by Karpenter and the CNI, which
-    /// can disagree until all are upgraded.
+    /// The number is not in any EC2 call. It is generated into the controller, and copied by Karpenter and the CNI,
+    /// which can disagree until all are upgraded.
     ///
     /// ## How to confirm
     ///

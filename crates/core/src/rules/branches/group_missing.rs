@@ -18,8 +18,8 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// EC2 refuses the branch of every new pod that the policy selects; these pods stay in ContainerCreating. Pods that
-    /// run already are not touched.
+    /// EC2 refuses the branch of every new pod that the policy selects; these pods stay in `ContainerCreating`. Pods
+    /// that run already are not touched.
     ///
     /// ## Why it happens
     ///
@@ -42,8 +42,8 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// A group of the policy is not among the security groups that EC2 lists: critical if the policy selects a pod, else
-    /// a warning. A group of another VPC: a warning, since groups can be shared between VPCs.
+    /// A group of the policy is not among the security groups that EC2 lists: critical if the policy selects a pod,
+    /// else a warning. A group of another VPC: a warning, since groups can be shared between VPCs.
     pub GroupMissing;
     code: "IPAM319",
     name: "group-missing",

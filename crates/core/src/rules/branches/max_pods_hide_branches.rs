@@ -13,8 +13,8 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// Pods with a branch take no address of the node's pool, yet count against max-pods. The branch slots that are left
-    /// cannot be used.
+    /// Pods with a branch take no address of the node's pool, yet count against max-pods. The branch slots that are
+    /// left cannot be used.
     ///
     /// ## Why it happens
     ///

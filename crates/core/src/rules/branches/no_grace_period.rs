@@ -15,8 +15,8 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// Kubernetes removes the pod object at once, and the CNI, which reads it to undo the pod's network, may not find it
-    /// any more: interfaces and rules are left on the node.
+    /// Kubernetes removes the pod object at once, and the CNI, which reads it to undo the pod's network, may not find
+    /// it any more: interfaces and rules are left on the node.
     ///
     /// ## Why it happens
     ///

@@ -25,7 +25,8 @@ rule! {
     /// ## How to confirm
     ///
     /// ```sh
-    /// kubectl get pods -n NAMESPACE -l LABELS -o custom-columns='POD:.metadata.name,HOST:.spec.hostNetwork,NODE:.spec.nodeName'
+    /// kubectl get pods -n NAMESPACE -l LABELS \
+    ///     -o custom-columns='POD:.metadata.name,HOST:.spec.hostNetwork,NODE:.spec.nodeName'
     /// ```
     ///
     /// ## What to do

@@ -13,8 +13,8 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// The resource controller ignores the policy without an error. The pods that it was meant for run with the security
-    /// groups of their nodes.
+    /// The resource controller ignores the policy without an error. The pods that it was meant for run with the
+    /// security groups of their nodes.
     ///
     /// ## Why it happens
     ///
@@ -37,7 +37,8 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// `spec.podSelector` and `spec.serviceAccountSelector` are both absent, or `spec.securityGroups.groupIds` is empty.
+    /// `spec.podSelector` and `spec.serviceAccountSelector` are both absent, or `spec.securityGroups.groupIds` is
+    /// empty.
     pub PolicyWithoutEffect;
     code: "IPAM316",
     name: "policy-without-effect",

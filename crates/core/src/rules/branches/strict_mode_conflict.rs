@@ -19,8 +19,8 @@ rule! {
     /// ## What it means
     ///
     /// In strict mode all traffic of a pod with a branch goes through the VPC. What relies on staying on the node does
-    /// not work for these pods: NodeLocal DNSCache, kube-proxy in IPVS mode, services that keep external traffic local,
-    /// and network policies.
+    /// not work for these pods: `NodeLocal DNSCache`, kube-proxy in IPVS mode, services that keep external traffic
+    /// local, and network policies.
     ///
     /// ## Why it happens
     ///
@@ -44,9 +44,9 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// Pods have branches in strict mode, and one of these is there: a DaemonSet of NodeLocal DNSCache, `mode: ipvs` in
-    /// ConfigMap `kube-proxy-config`, a Service with `externalTrafficPolicy: Local` or a NetworkPolicy that selects such
-    /// a pod. One finding for each object.
+    /// Pods have branches in strict mode, and one of these is there: a DaemonSet of `NodeLocal DNSCache`, `mode: ipvs`
+    /// in ConfigMap `kube-proxy-config`, a Service with `externalTrafficPolicy: Local` or a NetworkPolicy that selects
+    /// such a pod. One finding for each object.
     pub StrictModeConflict;
     code: "IPAM322",
     name: "strict-mode-conflict",

@@ -16,7 +16,7 @@ use crate::{
 const EARLY_DEMUX: &str = "DISABLE_TCP_EARLY_DEMUX";
 
 rule! {
-    /// Kubelet's probes cannot reach pods with branches: strict mode needs DISABLE_TCP_EARLY_DEMUX.
+    /// Kubelet's probes cannot reach pods with branches in strict mode.
     ///
     /// ## What it means
     ///
@@ -25,8 +25,8 @@ rule! {
     ///
     /// ## Why it happens
     ///
-    /// `POD_SECURITY_GROUP_ENFORCING_MODE` is `strict` unless it is set, and `DISABLE_TCP_EARLY_DEMUX` is `false` unless
-    /// it is set, on the init container.
+    /// `POD_SECURITY_GROUP_ENFORCING_MODE` is `strict` unless it is set, and `DISABLE_TCP_EARLY_DEMUX` is `false`
+    /// unless it is set, on the init container.
     ///
     /// ## How to confirm
     ///
@@ -46,8 +46,8 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// Pods with a branch run in strict mode and have HTTP, TCP or gRPC probes, and the init container's variable is not
-    /// true.
+    /// Pods with a branch run in strict mode and have HTTP, TCP or gRPC probes, and the init container's variable is
+    /// not true.
     pub StrictModeProbes;
     code: "IPAM321",
     name: "strict-mode-probes",

@@ -32,7 +32,8 @@ rule! {
     /// ## How to confirm
     ///
     /// ```sh
-    /// kubectl get securitygrouppolicy -n NAMESPACE -o custom-columns='NAME:.metadata.name,GROUPS:.spec.securityGroups.groupIds'
+    /// kubectl get securitygrouppolicy -n NAMESPACE \
+    ///     -o custom-columns='NAME:.metadata.name,GROUPS:.spec.securityGroups.groupIds'
     /// aws service-quotas get-service-quota --service-code vpc --quota-code L-2AFB9258
     /// ```
     ///
@@ -133,7 +134,7 @@ mod tests {
     fn a_branch_with_so_many_proves_a_raised_quota() {
         let mut snapshot = with_groups(6);
         edit_interface(&mut snapshot, "eni-branch-db-1", |branch| {
-            branch.groups = (0..6).map(|at| format!("sg-{at}").into()).collect()
+            branch.groups = (0..6).map(|at| format!("sg-{at}").into()).collect();
         });
         assert_eq!(answer(&snapshot, "IPAM318"), RuleAnswer::Passed);
         snapshot.objects.security_group_policies = missing();

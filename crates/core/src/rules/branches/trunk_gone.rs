@@ -20,7 +20,7 @@ rule! {
     /// ## What it means
     ///
     /// The scheduler places pods with a SecurityGroupPolicy on the node, and no branch can be attached there: they stay
-    /// in ContainerCreating. Pods that had a branch have lost their network.
+    /// in `ContainerCreating`. Pods that had a branch have lost their network.
     ///
     /// ## Why it happens
     ///

@@ -37,9 +37,9 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// The annotation of `spec.cni.trunkEniAnnotation` is there and EC2's trunk of the instance is another interface, or
-    /// there is none. A missing annotation is never a finding, and the label `vpc.amazonaws.com/has-trunk-attached` is
-    /// not looked at: it may say `false` on a node with a working trunk.
+    /// The annotation of `spec.cni.trunkEniAnnotation` is there and EC2's trunk of the instance is another interface,
+    /// or there is none. A missing annotation is never a finding, and the label `vpc.amazonaws.com/has-trunk-attached`
+    /// is not looked at: it may say `false` on a node with a working trunk.
     pub TrunkHintDiffers;
     code: "IPAM328",
     name: "trunk-hint-differs",

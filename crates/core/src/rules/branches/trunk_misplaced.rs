@@ -26,8 +26,9 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// Branches take their addresses from the trunk's subnet. With custom networking that is meant to be the ENIConfig's
-    /// subnet; here the trunk, and with it every pod that has a branch, is elsewhere or has other security groups.
+    /// Branches take their addresses from the trunk's subnet. With custom networking that is meant to be the
+    /// ENIConfig's subnet; here the trunk, and with it every pod that has a branch, is elsewhere or has other security
+    /// groups.
     ///
     /// ## Why it happens
     ///

@@ -27,7 +27,7 @@ rule! {
     ///
     /// ## Why it happens
     ///
-    /// The cluster's IAM role lacks the policy AmazonEKSVPCResourceController, the subnet has no free address, the
+    /// The cluster's IAM role lacks the policy `AmazonEKSVPCResourceController`, the subnet has no free address, the
     /// security groups do not exist, or every interface slot of the instance is taken. The controller runs in the
     /// control plane and says why in events only, which are kept for an hour.
     ///
@@ -51,9 +51,9 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// The node's CNINode has the feature SecurityGroupsForPods, EC2 shows no trunk, the node publishes no branch slot,
-    /// its type can have a trunk, and node, CNI and CNINode are older than `spec.thresholds.settleSeconds` (default
-    /// 300). Critical while pods find no branch slot, else a warning.
+    /// The node's CNINode has the feature `SecurityGroupsForPods`, EC2 shows no trunk, the node publishes no branch
+    /// slot, its type can have a trunk, and node, CNI and CNINode are older than `spec.thresholds.settleSeconds`
+    /// (default 300). Critical while pods find no branch slot, else a warning.
     pub TrunkMissing;
     code: "IPAM304",
     name: "trunk-missing",

@@ -16,8 +16,9 @@ rule! {
     ///
     /// ## What it means
     ///
-    /// The node's own aws-node pod has `ENABLE_POD_ENI=true`, and its CNINode lacks the feature SecurityGroupsForPods:
-    /// the resource controller does not know that a trunk is wanted. The node will never have a branch slot.
+    /// The node's own aws-node pod has `ENABLE_POD_ENI=true`, and its CNINode lacks the feature
+    /// `SecurityGroupsForPods`: the resource controller does not know that a trunk is wanted. The node will never have
+    /// a branch slot.
     ///
     /// ## Why it happens
     ///
@@ -44,9 +45,9 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// As above, on a type that can have a trunk, with neither trunk nor branch slots, CNI 1.15.0 or newer, and node and
-    /// CNI older than `spec.thresholds.settleSeconds` (default 300). Critical while pods find no branch slot, else a
-    /// warning.
+    /// As above, on a type that can have a trunk, with neither trunk nor branch slots, CNI 1.15.0 or newer, and node
+    /// and CNI older than `spec.thresholds.settleSeconds` (default 300). Critical while pods find no branch slot, else
+    /// a warning.
     pub TrunkNotRequested;
     code: "IPAM305",
     name: "trunk-not-requested",

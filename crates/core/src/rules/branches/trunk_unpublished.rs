@@ -31,8 +31,8 @@ rule! {
     ///
     /// ## What to do
     ///
-    /// Remove the cause that the events name, then change the node in some way (a label is enough): the controller looks
-    /// again. Else replace the node.
+    /// Remove the cause that the events name, then change the node in some way (a label is enough): the controller
+    /// looks again. Else replace the node.
     ///
     /// ## What it costs
     ///
@@ -109,7 +109,7 @@ mod tests {
             ]
         );
         edit_interface(&mut snapshot, "eni-trunk-0", |trunk| {
-            trunk.attachment.as_mut().unwrap().attached_at = Some(now())
+            trunk.attachment.as_mut().unwrap().attached_at = Some(now());
         });
         assert_eq!(answer(&snapshot, "IPAM330"), RuleAnswer::Passed, "it has just been attached");
         snapshot.ec2.interfaces = missing();

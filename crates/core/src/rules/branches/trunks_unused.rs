@@ -26,7 +26,8 @@ rule! {
     ///
     /// ```sh
     /// kubectl get securitygrouppolicies -A
-    /// aws ec2 describe-network-interfaces --filters Name=interface-type,Values=trunk --query 'length(NetworkInterfaces)'
+    /// aws ec2 describe-network-interfaces --filters Name=interface-type,Values=trunk \
+    ///     --query 'length(NetworkInterfaces)'
     /// ```
     ///
     /// ## What to do
@@ -39,8 +40,8 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// `ENABLE_POD_ENI` is on, there is no policy with selector and groups, and no pod has a branch. A warning if a node
-    /// with a trunk has fewer pod addresses than its max-pods admits, else information.
+    /// `ENABLE_POD_ENI` is on, there is no policy with selector and groups, and no pod has a branch. A warning if a
+    /// node with a trunk has fewer pod addresses than its max-pods admits, else information.
     pub TrunksUnused;
     code: "IPAM303",
     name: "trunks-unused",

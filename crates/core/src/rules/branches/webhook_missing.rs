@@ -23,8 +23,8 @@ rule! {
     ///
     /// ## Why it happens
     ///
-    /// EKS installs MutatingWebhookConfiguration `vpc-resource-mutating-webhook`. Somebody deleted it, or a tool that
-    /// removes webhooks it does not know.
+    /// EKS installs a mutating webhook configuration named `vpc-resource-mutating-webhook`. Somebody deleted it, or a
+    /// tool that removes webhooks it does not know.
     ///
     /// ## How to confirm
     ///
@@ -34,8 +34,8 @@ rule! {
     ///
     /// ## What to do
     ///
-    /// Restore it: apply the copy of another cluster of the same version, or ask AWS support. Then restart the workloads
-    /// that IPAM313 names.
+    /// Restore it: apply the copy of another cluster of the same version, or ask AWS support. Then restart the
+    /// workloads that IPAM313 names.
     ///
     /// ## What it costs
     ///
