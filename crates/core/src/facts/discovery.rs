@@ -22,6 +22,8 @@ const DISCOVERY: CniVersion = CniVersion::new(1, 18, 0);
 pub(crate) const VALUES: CniVersion = CniVersion::new(1, 22, 0);
 /// From this version on the tags that name clusters have a prefix of their own.
 const OWN_PREFIX: CniVersion = CniVersion::new(1, 22, 1);
+/// The prefix of tags that name clusters, since then.
+pub(crate) const CLUSTER_PREFIX: &str = "cni.networking.k8s.aws/cluster/";
 /// Variables without which the choice is not known.
 const VARIABLES: [&str; 3] = ["ENABLE_SUBNET_DISCOVERY", "CLUSTER_NAME", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"];
 
@@ -152,6 +154,16 @@ impl<'a> Outlook<'a> {
         u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)
     }
 
+    /// The prefix of the tags that name clusters, if its version heeds them.
+    pub(crate) fn cluster_prefix(&self) -> Option<&'static str> {
+        cluster_prefix(self.cni.version())
+    }
+
+    /// All subnets of the VPC in the zone.
+    pub(crate) fn zone(&self) -> impl Iterator<Item = &'a Subnet> {
+        self.tried.iter().copied().chain(self.excluded.iter().map(|(subnet, _)| *subnet))
+    }
+
     /// The cluster's name, by which tags of subnets are compared.
     pub(crate) fn cluster(&self) -> Option<&str> {
         self.cni.config.cluster_name.as_deref()
@@ -173,12 +185,20 @@ pub(crate) fn excludes_interfaces(cni: &Cni, subnet: &Subnet) -> Option<Exclusio
     }
 }
 
+/// Whether a subnet's tags offer it to the nodes of a CNI as its newest version reads them: by a value, and not for other
+/// clusters only.
+pub(crate) fn is_offered(cni: &Cni, subnet: &Subnet) -> bool {
+    let by_value = subnet.tag(ROLE_TAG).is_some_and(|value| !value.is_empty() && value != "0");
+    let others = |own: &str| is_of_others(subnet, CLUSTER_PREFIX, own);
+    by_value && !cni.config.cluster_name.as_deref().is_some_and(others)
+}
+
 /// The prefix of tags that name clusters; none for versions that do not heed them.
-pub(crate) fn cluster_prefix(version: CniVersion) -> Option<&'static str> {
+fn cluster_prefix(version: CniVersion) -> Option<&'static str> {
     match version {
         version if version < VALUES => None,
         version if version < OWN_PREFIX => Some("kubernetes.io/cluster/"),
-        _ => Some("cni.networking.k8s.aws/cluster/"),
+        _ => Some(CLUSTER_PREFIX),
     }
 }
 

@@ -113,8 +113,8 @@ impl<'a> CustomNetworking<'a> {
         let mut uses: BTreeMap<&str, Use<'a>> = BTreeMap::new();
         for (at, choice) in choices.iter().enumerate() {
             if let Some(Choice { name, config, .. }) = choice {
-                let used = uses.entry(name).or_insert_with(|| Use { name, config: *config, nodes: Vec::new() });
-                used.nodes.push(at);
+                let asked = uses.entry(name).or_insert_with(|| Use { name, config: *config, nodes: Vec::new() });
+                asked.nodes.push(at);
             }
         }
         Self { configs, not_installed, unknown, choices, uses: uses.into_values().collect() }

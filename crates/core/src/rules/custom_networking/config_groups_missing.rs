@@ -64,7 +64,7 @@ const QUOTA: usize = 5;
 /// What the quota can be raised to.
 const MOST: usize = 16;
 
-fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for used in words::uses(facts, found) {
         let Some(config) = used.config.filter(|config| !config.security_groups.is_empty()) else { continue };
         if too_many(facts, used, config, found) || !words::has(facts, found, Source::SecurityGroups) {
@@ -93,7 +93,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             remediation: format!("Take {names} out of spec.securityGroups, or put the group of this VPC in its place."),
             evidence: vec![sink::evidence("groups", &names), sink::evidence("nodes", used.count())],
         };
-        words::absent(facts, policy, found, Source::SecurityGroups, place, &names, violation);
+        words::absent(facts, found, Source::SecurityGroups, place, &names, violation);
     }
 }
 

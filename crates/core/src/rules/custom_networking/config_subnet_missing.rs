@@ -56,7 +56,7 @@ rule! {
     check: check,
 }
 
-fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for used in words::uses(facts, found) {
         let Some(config) = used.config else { continue };
         if !words::has(facts, found, Source::Subnets) {
@@ -78,7 +78,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             ),
             evidence: vec![sink::evidence("subnet", &config.subnet), sink::evidence("nodes", used.count())],
         };
-        words::absent(facts, policy, found, Source::Subnets, place, config.subnet.as_str(), violation);
+        words::absent(facts, found, Source::Subnets, place, config.subnet.as_str(), violation);
     }
 }
 

@@ -94,7 +94,6 @@ fn told_to_the_controller<'a>(facts: &Facts<'a>) -> BTreeSet<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{
         outcome::RuleAnswer,
         source::{FaultCategory, Reading, Source},

@@ -58,13 +58,13 @@ pub(super) const CONTROLLER_LABEL: &str = "vpc.amazonaws.com/eniConfig";
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let uses = words::uses(facts, found);
-    let Some(used) = uses.iter().find(|used| used.name == eni_config::DEFAULT_NAME) else { return };
-    let Some(config) = used.config else { return };
+    let Some(asked) = uses.iter().find(|one| one.name == eni_config::DEFAULT_NAME) else { return };
+    let Some(config) = asked.config else { return };
     let untold = |node: &&NodeFacts<'_>| {
         let pod_eni = node.cni.as_ref().is_some_and(|cni| cni.config().pod_eni.value_or(false));
         pod_eni && node.node.label(CONTROLLER_LABEL).is_none() && node.home() != Some(&config.subnet)
     };
-    let nodes: Vec<&NodeFacts<'_>> = used.nodes(facts).filter(untold).collect();
+    let nodes: Vec<&NodeFacts<'_>> = asked.nodes(facts).filter(untold).collect();
     let number = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
     if number == 0 {
         return;

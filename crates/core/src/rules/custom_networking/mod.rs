@@ -1,5 +1,6 @@
 //! Rules about custom networking (50x to 54x) and subnet discovery (55x): codes 5xx.
 
+mod cluster_name_unset;
 mod config_groups_missing;
 mod config_in_node_subnet;
 mod config_missing;
@@ -10,13 +11,21 @@ mod config_without_groups;
 mod config_zone_mismatch;
 mod configs_unheeded;
 mod default_config_with_groups;
+mod discovery_off;
+mod excluded_interfaces;
+mod no_subnet_left;
+mod opt_out_unheeded;
 mod resource_controller_differs;
+mod tag_stale;
+mod tag_value_odd;
 mod tags_unheeded;
 mod two_configs_named;
+mod untagged_room;
 mod windows_nodes;
 mod words;
 mod wrong_subnet;
 mod zone_label_deprecated;
+mod zone_not_offered;
 
 use super::Rule;
 
@@ -38,4 +47,13 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &tags_unheeded::SubnetTagsUnheeded,
     &config_unused::EniConfigUnused,
     &windows_nodes::WindowsWithCustomNetworking,
+    &tag_value_odd::SubnetTagValueOdd,
+    &opt_out_unheeded::SubnetOptOutUnheeded,
+    &no_subnet_left::NoSubnetLeftToChoose,
+    &tag_stale::SubnetTagStale,
+    &excluded_interfaces::InterfacesInExcludedSubnet,
+    &cluster_name_unset::ClusterNameUnsetForTags,
+    &discovery_off::SubnetDiscoveryOff,
+    &untagged_room::UntaggedSubnetHasRoom,
+    &zone_not_offered::ZoneNotOffered,
 ];

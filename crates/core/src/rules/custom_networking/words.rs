@@ -5,11 +5,11 @@ use jiff::SignedDuration;
 use crate::{
     facts::{
         Facts, NodeFacts,
+        discovery::Outlook,
         eni_config::{ChosenBy, Use},
     },
     ids::SubnetId,
     inventory::Subnet,
-    policy::AuditPolicy,
     rules::{
         Violations,
         sink::{Place, Violation},
@@ -54,7 +54,6 @@ pub(super) fn home<'a>(facts: &Facts<'a>, node: &NodeFacts<'a>) -> Option<&'a Su
 /// what it names: then a second reading has to agree.
 pub(super) fn absent(
     facts: &Facts<'_>,
-    policy: &AuditPolicy,
     found: &mut Violations<'_>,
     source: Source,
     place: Place,
@@ -64,11 +63,19 @@ pub(super) fn absent(
     let objects = facts.as_of(Source::EniConfigs);
     match facts.as_of(source) {
         Some(read) if objects.is_some_and(|objects| objects > read) => {
-            let apart = SignedDuration::from_secs(policy.thresholds.suspicion_seconds.into());
+            let apart = SignedDuration::from_secs(facts.policy.thresholds.suspicion_seconds.into());
             found.suspicion(place, identity, read, apart, violation);
         }
         _ => found.at(place, violation),
     }
+}
+
+/// What nodes choose from, kind by kind. Nodes whose settings are not known are noted as lacking.
+pub(super) fn outlooks<'f, 'a>(facts: &'f Facts<'a>, found: &mut Violations<'_>) -> &'f [Outlook<'a>] {
+    if facts.discovery.is_unknown() {
+        found.lacks(Source::AwsNode);
+    }
+    facts.discovery.outlooks()
 }
 
 /// An ENIConfig in a sentence.
