@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use ipam_audit_core::{
     ids::NodeName,
-    snapshot::{AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, Workload},
+    snapshot::{AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, Selector, Workload},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::{
     ConfigMaps, EnvView, Interner, Malformed,
     meta::{self, Keep, Kept},
+    networking::selector,
     workload,
 };
 
@@ -219,6 +220,11 @@ impl DaemonSetView {
     /// The selector of its pods.
     pub fn selector(&self) -> Option<&LabelSelector> {
         self.spec.selector.as_ref()
+    }
+
+    /// The selector of its pods, as rows keep it.
+    pub fn pod_selector(&self, interner: &mut Interner) -> Option<Selector> {
+        self.spec.selector.as_ref().map(|from| selector(from, interner))
     }
 
     /// Whether its label or an image says that this is the VPC CNI, whatever its name.
@@ -464,7 +470,7 @@ mod tests {
     fn the_template_tells_more_than_its_environment() {
         let view: DaemonSetView = serde_json::from_value(json!({
             "metadata": {"name": "aws-node", "namespace": "kube-system"},
-            "spec": {"template": {"spec": {"serviceAccountName": "aws-node",
+            "spec": {"selector": {"matchLabels": {"k8s-app": "aws-node"}}, "template": {"spec": {"serviceAccountName": "aws-node",
                 "initContainers": [{"name": "aws-vpc-cni-init", "image": "i", "env": [{"name": "DISABLE_TCP_EARLY_DEMUX", "value": "true"}]}],
                 "containers": [
                     {"name": "aws-node", "image": "x/amazon-k8s-cni:v1", "env": [{"name": "A", "value": "1"}],
@@ -482,6 +488,7 @@ mod tests {
         assert_eq!((manifest.desired, manifest.updated), (Some(3), Some(2)));
         assert_eq!(manifest.init.as_ref().unwrap().known().len(), 1);
         assert_eq!(manifest.service_account.as_deref(), Some("aws-node"));
+        assert_eq!(view.pod_selector(&mut Interner::default()).map(|selector| selector.labels.len()), Some(1));
     }
 
     fn pod(node: Option<&str>, deleted: Option<&str>) -> Option<AwsNodePodRow> {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Interner, Malformed, meta};
 
 /// A label selector as rows keep it.
-fn selector(from: &LabelSelector, interner: &mut Interner) -> Selector {
+pub(super) fn selector(from: &LabelSelector, interner: &mut Interner) -> Selector {
     let expressions = from.match_expressions.iter().flatten().map(|one| Requirement {
         key: interner.text(&one.key),
         operator: interner.text(&one.operator),
