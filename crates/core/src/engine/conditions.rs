@@ -95,7 +95,7 @@ pub(super) fn of_node(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, fi
         healthy(trust, EVERYTHING, findings),
         node_capacity(trust, node, findings),
         node_addresses(trust, node, findings),
-        node_configuration(trust, node),
+        node_configuration(facts, trust, node, findings),
         node_warm_pool(trust, node, findings),
         node_subnet(facts, trust, node),
         node_branches(trust, node, findings),
@@ -109,6 +109,7 @@ fn node_capacity(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> C
     }
     let max_pods = node.node.max_pods.map_or_else(|| "?".to_owned(), text::thousands);
     match node.room() {
+        _ if node.ipv6 => good(KIND, "Ipv6", "its pods have IPv6 addresses, which no limit of its type makes scarce"),
         None => unknown(KIND, "the limits of its instance type or its max-pods are not known"),
         Some(0) => bad(KIND, "NoRoom", format!("no room for another pod; the node's max-pods is {max_pods}")),
         Some(room) => good(
@@ -148,9 +149,10 @@ fn strays(pool: &Pool<'_>) -> u32 {
     u32::try_from(pool.strays.len()).unwrap_or(u32::MAX)
 }
 
-fn node_configuration(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
+fn node_configuration(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::ConfigurationConsistent;
-    if let Some(condition) = trust.unknown(KIND, &[Source::Nodes, Source::AwsNode]) {
+    let known = hurting(KIND, findings).or_else(|| trust.unknown(KIND, &[Source::Nodes, Source::AwsNode]));
+    if let Some(condition) = known {
         return condition;
     }
     match &node.cni {
@@ -158,12 +160,21 @@ fn node_configuration(trust: &Trust, node: &NodeFacts<'_>) -> Condition {
         Some(_) if node.runs_template => {
             good(KIND, "Consistent", "its aws-node pod runs what the DaemonSet's template says")
         }
-        Some(cni) => bad(
-            KIND,
-            "RolloutUnfinished",
-            format!("its aws-node pod runs other settings ({}) than the DaemonSet's template", cni.targets_text()),
-        ),
+        Some(_) if is_rolling_out(facts) => rolling_out("its aws-node pod has yet to be replaced by one of the template"),
+        Some(_) => good(KIND, "DifferenceAccepted", "its aws-node pod differs from the template, which is accepted"),
     }
+}
+
+/// Whether the CNI's pods are being replaced right now.
+fn is_rolling_out(facts: &Facts<'_>) -> bool {
+    let settle = jiff::SignedDuration::from_secs(i64::from(facts.policy.thresholds.settle_seconds));
+    let now = facts.snapshot.taken_at;
+    facts.installation.as_ref().is_some_and(|installation| installation.is_rolling_out(now, settle))
+}
+
+fn rolling_out(message: impl Into<String>) -> Condition {
+    let kind = ConditionType::ConfigurationConsistent;
+    Condition { kind, status: ConditionStatus::Unknown, reason: "RolloutInProgress", message: message.into() }
 }
 
 fn node_warm_pool(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
@@ -173,6 +184,7 @@ fn node_warm_pool(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> 
         return condition;
     }
     match (&node.pool, &node.cni) {
+        _ if node.ipv6 => good(KIND, "Ipv6", "its pods have IPv6 addresses: it has no warm pool"),
         (Some(pool), Some(_)) => good(
             KIND,
             "Sized",
@@ -312,7 +324,7 @@ pub(super) fn of_audit(facts: &Facts<'_>, trust: &Trust, problems: &[Problem], r
         data_complete(facts, rules),
         audit_capacity(facts, trust),
         audit_reconciled(facts, trust),
-        audit_configuration(facts, trust),
+        audit_configuration(facts, trust, problems),
     ]
 }
 
@@ -395,25 +407,32 @@ fn audit_reconciled(facts: &Facts<'_>, trust: &Trust) -> Condition {
     )
 }
 
-fn audit_configuration(facts: &Facts<'_>, trust: &Trust) -> Condition {
+fn audit_configuration(facts: &Facts<'_>, trust: &Trust, problems: &[Problem]) -> Condition {
     const KIND: ConditionType = ConditionType::ConfigurationConsistent;
+    let hurts = |problem: &&Problem| {
+        problem.severity > Severity::Info && meta(problem.code).is_some_and(|meta| meta.condition == KIND)
+    };
+    if let Some(worst) = problems.iter().find(hurts) {
+        return bad(KIND, meta(worst.code).map_or("Findings", |meta| meta.reason), worst.message.clone());
+    }
     if let Some(condition) = trust.unknown(KIND, &[Source::Nodes, Source::AwsNode]) {
         return condition;
     }
+    let all = facts.nodes.len();
     let without = facts.nodes.iter().filter(|node| node.cni.is_none()).count();
     if without > 0 {
-        return unknown(KIND, format!("{without} of {} nodes run no aws-node pod that is seen", facts.nodes.len()));
+        return unknown(KIND, format!("{without} of {all} nodes run no aws-node pod that is seen"));
     }
-    if facts.nodes.iter().any(|node| !node.runs_template) {
-        return bad(
+    let behind = facts.nodes.iter().filter(|node| !node.runs_template).count();
+    match behind {
+        0 => good(KIND, "Consistent", format!("{all} nodes run the same CNI settings as the DaemonSet's template")),
+        _ if is_rolling_out(facts) => {
+            rolling_out(format!("aws-node is being rolled out: {behind} of {all} nodes have yet to follow"))
+        }
+        _ => good(
             KIND,
-            "RolloutUnfinished",
-            "some aws-node pods run another environment than their DaemonSet's template",
-        );
+            "DifferenceAccepted",
+            format!("{behind} of {all} nodes differ from the DaemonSet's template, which is accepted"),
+        ),
     }
-    good(
-        KIND,
-        "Consistent",
-        format!("{} nodes run the same CNI settings as the DaemonSet's template", facts.nodes.len()),
-    )
 }

@@ -57,7 +57,7 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
         // What is about a node or a subnet that has no report of its own is not lost.
         findings: by_home.into_values().flatten().collect(),
         suppressed,
-        left_alone: left_alone(snapshot),
+        left_alone: left_alone(&facts),
         suspects,
         memory,
         nodes,
@@ -65,10 +65,14 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
     }
 }
 
-/// Nodes that the VPC CNI does not manage: recognised, counted and left alone.
-fn left_alone(snapshot: &ClusterSnapshot) -> BTreeMap<&'static str, u32> {
+/// Nodes whose addresses the VPC CNI does not manage, or whose pods have no IPv4 addresses: recognised, counted and left
+/// alone.
+fn left_alone(facts: &Facts<'_>) -> BTreeMap<&'static str, u32> {
     let mut counts = BTreeMap::new();
-    for node in snapshot.nodes.value().into_iter().flatten().filter(|node| node.platform != Platform::LinuxEc2) {
+    for _ in facts.nodes.iter().filter(|node| node.ipv6) {
+        *counts.entry("ipv6").or_default() += 1;
+    }
+    for node in facts.snapshot.nodes.value().into_iter().flatten().filter(|node| node.platform != Platform::LinuxEc2) {
         *counts.entry(node.platform.name()).or_default() += 1;
     }
     counts

@@ -272,6 +272,10 @@ impl<'n, 'a> Demands<'n, 'a> {
 
     /// What a new node like this one takes of all subnets together, with so many pods.
     fn fresh(&self, node: &NodeFacts<'_>, pods: u32) -> Option<Take> {
+        if node.ipv6 {
+            // Its pods live on IPv6 prefixes: all it takes here is its own address.
+            return Some(Take { addresses: 1, blocks: 0 });
+        }
         let kind = Kind::of(node)?;
         let mut known = self.settled.borrow_mut();
         let settled = *known.entry((kind, pods)).or_insert_with_key(|(kind, pods)| kind.new_node(*pods));
@@ -313,7 +317,7 @@ fn takes_prefixes(node: &NodeFacts<'_>) -> bool {
     node.cni
         .as_ref()
         .zip(limits)
-        .is_some_and(|(cni, limits)| cni.config.uses_prefixes(cni.version(), limits.hypervisor))
+        .is_some_and(|(cni, limits)| !node.ipv6 && cni.config.uses_prefixes(cni.version(), limits.hypervisor))
 }
 
 /// Whether one more interface would be attached to it.
@@ -321,7 +325,7 @@ fn can_attach(node: &NodeFacts<'_>) -> bool {
     let Some(limits) = node.limits.as_ref().and_then(crate::limits::Limits::interfaces) else { return true };
     let most = node.cni.as_ref().map_or(i64::from(limits.enis), |cni| cni.config.targets(&limits).max_eni);
     let attached = node.interfaces.as_ref().map_or(0, Vec::len);
-    i64::try_from(attached).is_ok_and(|attached| attached < most)
+    !node.ipv6 && i64::try_from(attached).is_ok_and(|attached| attached < most)
 }
 
 /// The least that one more interface of it takes.

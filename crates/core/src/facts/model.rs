@@ -102,7 +102,7 @@ impl Kind {
         let trunk = attached.iter().any(|interface| interface.kind == InterfaceKind::Trunk);
         let apart = attached.len().checked_sub(node.pool.as_ref()?.interfaces.len())?;
         Some(Self {
-            cni: node.cni.clone().filter(|cni| cni.sizing_is_known())?,
+            cni: node.cni.clone().filter(|cni| cni.sizing_is_known() && !node.ipv6)?,
             limits: node.limits.as_ref()?.interfaces()?,
             trunk,
             unmanaged: u32::try_from(apart.checked_sub(usize::from(trunk))?).ok()?,

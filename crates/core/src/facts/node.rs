@@ -30,6 +30,8 @@ pub struct NodeFacts<'a> {
     pub aws_node: Option<&'a AwsNodePod>,
     /// Whether its `aws-node` pod runs what the DaemonSet's template says.
     pub runs_template: bool,
+    /// Whether its pods have IPv6 addresses only, so that it has no pool, by its own pod or else by the template.
+    pub ipv6: bool,
     /// The limits of its instance type; none for a type that nobody knows.
     pub limits: Option<Limits>,
     /// Its interfaces on the default card, in order of attachment; none while EC2's interfaces are missing.
@@ -92,6 +94,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
         cni: None,
         aws_node: None,
         runs_template: false,
+        ipv6: false,
         limits: None,
         interfaces: None,
         other_cards: Vec::new(),
@@ -111,6 +114,8 @@ fn bare(node: &Node) -> NodeFacts<'_> {
 /// The truth for a node is its own pod's environment; equal ones are parsed once.
 fn add_cni<'a>(facts: &mut [NodeFacts<'a>], aws_node: Option<&'a AwsNode>) {
     let Some(aws_node) = aws_node else { return };
+    let ipv6 = Cni::of(&aws_node.template).is_ipv6();
+    facts.iter_mut().for_each(|facts| facts.ipv6 = ipv6);
     let mut parsed: Vec<(&Arc<AwsNodeEnv>, Arc<Cni>, bool)> = Vec::new();
     let index: NodeIndex<'_> = facts.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
     let mut found = Vec::new();
@@ -129,6 +134,7 @@ fn add_cni<'a>(facts: &mut [NodeFacts<'a>], aws_node: Option<&'a AwsNode>) {
     }
     for (at, cni, pod, runs_template) in found {
         if let Some(facts) = facts.get_mut(at) {
+            facts.ipv6 = cni.is_ipv6();
             facts.cni = Some(cni);
             facts.aws_node = Some(pod);
             facts.runs_template = runs_template;
@@ -217,7 +223,8 @@ fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Sur
         facts.other_pods = u32::try_from(unfinished - on_pool.len()).unwrap_or(u32::MAX);
         facts.work_pods = u32::try_from(pods.iter().filter(|pod| is_work(pod)).count()).ok();
         facts.workload = common_workload(&on_pool);
-        facts.waiting = on_pool.iter().copied().filter(|pod| pod.waits_for_address()).collect();
+        // An IPv6 pod never has an IPv4 address, whether it waits or not.
+        facts.waiting = on_pool.iter().copied().filter(|pod| !facts.ipv6 && pod.waits_for_address()).collect();
         facts.waiting.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         facts.pool = Pool::of(facts, pods, around);
         let branches = pods.iter().filter(|pod| pod.phase != PodPhase::Finished && pod.branch != BranchUse::No).count();

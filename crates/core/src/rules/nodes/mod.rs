@@ -48,6 +48,7 @@ pub(super) const RULES: &[&dyn Rule] = &[
 /// Nodes whose pool can be judged: it is known, had time to become what it should be, and the CNI sizes it.
 fn settled_pools<'f, 'a>(facts: &'f Facts<'a>) -> impl Iterator<Item = (&'f NodeFacts<'a>, &'f Pool<'a>)> {
     let pools = facts.nodes.iter().filter_map(|node| Some((node, node.pool.as_ref()?)));
+    let pools = pools.filter(|(node, _)| !node.ipv6);
     pools.filter(|(node, _)| !facts.is_young(node) && !Kind::of(node).is_some_and(|kind| kind.adopts_only()))
 }
 
