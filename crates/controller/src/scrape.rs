@@ -132,7 +132,7 @@ impl LiveState {
         )?;
         let prefixes = subnet(|subnet| subnet.free_prefixes);
         out.gauge("ipam_audit_subnet_free_prefixes", "Whole free /28 blocks of a subnet", prefixes)?;
-        let idle = subnet(|subnet| subnet.ledger.map(|ledger| ledger.idle));
+        let idle = subnet(|subnet| subnet.ledger.map(|ledger| ledger.idle()));
         out.gauge("ipam_audit_subnet_idle_addresses", "Addresses that nodes hold there and no pod has", idle)
     }
 }

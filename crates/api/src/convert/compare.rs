@@ -131,6 +131,7 @@ impl SameIgnoringTimes for NodeIpamReportStatus {
             subnet,
             cordoned,
             max_pods,
+            capacity,
             interfaces,
             addresses,
             pods,
@@ -144,8 +145,8 @@ impl SameIgnoringTimes for NodeIpamReportStatus {
             == (&other.node_group, &other.instance_type, &other.zone, &other.subnet, &other.cordoned, &other.max_pods)
             && (interfaces, addresses, pods, waiting_pods, branches, cni)
                 == (&other.interfaces, &other.addresses, &other.pods, &other.waiting_pods, &other.branches, &other.cni)
-            && (truncated_findings, stale_sources, display)
-                == (&other.truncated_findings, &other.stale_sources, &other.display)
+            && (capacity, truncated_findings, stale_sources, display)
+                == (&other.capacity, &other.truncated_findings, &other.stale_sources, &other.display)
             && same_conditions(conditions, &other.conditions)
             && all(findings, &other.findings)
     }
@@ -162,12 +163,17 @@ impl SameIgnoringTimes for SubnetIpamReportStatus {
             nodes,
             addresses,
             free_prefixes,
+            blocks,
+            roles,
+            needs,
+            others,
             new_node_takes,
             runway,
             stale_sources,
             display,
         } = self;
         (zone, cidr, nodes, addresses) == (&other.zone, &other.cidr, &other.nodes, &other.addresses)
+            && (blocks, roles, needs, others) == (&other.blocks, &other.roles, &other.needs, &other.others)
             && (free_prefixes, new_node_takes, runway) == (&other.free_prefixes, &other.new_node_takes, &other.runway)
             && (truncated_findings, stale_sources, display)
                 == (&other.truncated_findings, &other.stale_sources, &other.display)

@@ -1,6 +1,10 @@
 //! The report of one node.
 
-use ipam_audit_core::{outcome::NodeOutcome, source::Source, text};
+use ipam_audit_core::{
+    outcome::{self as core, NodeOutcome},
+    source::Source,
+    text,
+};
 
 use super::{
     Context,
@@ -8,7 +12,7 @@ use super::{
     conditions::{self, Upsert},
     findings,
 };
-use crate::v1alpha1::{Branches, Cni, Interfaces, NodeAddresses, NodeDisplay, NodeIpamReportStatus};
+use crate::v1alpha1::{Branches, Cni, Interfaces, NodeAddresses, NodeCapacity, NodeDisplay, NodeIpamReportStatus};
 
 /// What a report of a node rests on.
 const SOURCES: &[Source] = &[Source::Nodes, Source::Pods, Source::AwsNode, Source::Subnets, Source::NetworkInterfaces];
@@ -43,6 +47,7 @@ pub fn render_node(
         ),
         cordoned: node.cordoned,
         max_pods: node.max_pods.map(Into::into),
+        capacity: ctx.or_kept(node.capacity.as_ref().map(capacity), POOL, before.capacity.as_ref()),
         interfaces: ctx.or_kept(interfaces, &[Source::NetworkInterfaces], before.interfaces.as_ref()),
         addresses: ctx.or_kept(addresses(node), POOL, before.addresses.as_ref()),
         pods: ctx.or_kept(node.pool_pods.map(Into::into), &[Source::Pods], before.pods.as_ref()),
@@ -80,11 +85,33 @@ fn addresses(node: &NodeOutcome) -> Option<NodeAddresses> {
         idle: addresses.idle.into(),
         own: addresses.own.into(),
         prefixes: addresses.prefixes.into(),
+        finished: addresses.finished.into(),
+        warm: addresses.warm.into(),
+        cooling: addresses.cooling.into(),
+        stranded: addresses.stranded.into(),
     })
 }
 
+fn capacity(capacity: &core::NodeCapacity) -> NodeCapacity {
+    NodeCapacity {
+        addresses: capacity.addresses.into(),
+        schedulable: capacity.schedulable.into(),
+        unreachable: capacity.unreachable.into(),
+    }
+}
+
 fn branches(node: &NodeOutcome) -> Option<Branches> {
-    node.branches.as_ref().map(|slots| Branches { used: slots.used.into(), limit: slots.limit.map(Into::into) })
+    node.branches.as_ref().map(|slots| {
+        let chain = slots.chain.as_ref();
+        Branches {
+            used: slots.used.into(),
+            limit: slots.limit.map(Into::into),
+            intended: chain.and_then(|chain| chain.intended),
+            requested: chain.and_then(|chain| chain.requested),
+            resource: chain.and_then(|chain| chain.resource),
+            interface: chain.and_then(|chain| chain.interface.as_ref()).map(ToString::to_string),
+        }
+    })
 }
 
 fn cni(node: &NodeOutcome) -> Option<Cni> {

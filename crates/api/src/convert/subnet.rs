@@ -1,6 +1,9 @@
 //! The report of one subnet.
 
-use ipam_audit_core::{outcome::SubnetOutcome, source::Source};
+use ipam_audit_core::{
+    outcome::{self as core, SubnetOutcome},
+    source::Source,
+};
 
 use super::{
     Context,
@@ -8,7 +11,7 @@ use super::{
     findings,
     node::number,
 };
-use crate::v1alpha1::{SubnetAddresses, SubnetDisplay, SubnetIpamReportStatus};
+use crate::v1alpha1::{Blocks, Need, Occupant, SubnetAddresses, SubnetDisplay, SubnetIpamReportStatus};
 
 /// What a report of a subnet rests on.
 const SOURCES: &[Source] = &[Source::Nodes, Source::Pods, Source::Subnets, Source::NetworkInterfaces];
@@ -33,6 +36,19 @@ pub fn render_subnet(
         nodes: subnet.nodes.into(),
         addresses: addresses(subnet, &before.addresses),
         free_prefixes: subnet.free_prefixes.map(Into::into),
+        blocks: subnet.block_map.as_ref().map(|map| Blocks {
+            free_at_least: subnet.free_prefixes_min.map(Into::into),
+            largest_free: subnet.largest_free.map(|length| format!("/{length}")),
+            fragmentation_percent: subnet.fragmentation_percent.map(Into::into),
+            map: Some(map.clone()),
+        }),
+        roles: subnet.roles.iter().map(|role| (*role).to_owned()).collect(),
+        needs: subnet.needs.iter().map(need).collect(),
+        others: subnet
+            .others
+            .iter()
+            .map(|(owner, addresses)| Occupant { owner: owner.name().to_owned(), addresses: (*addresses).into() })
+            .collect(),
         new_node_takes: subnet.new_node_takes.map(Into::into),
         runway: subnet.runway.map(ToOwned::to_owned),
         stale_sources: ctx.unusable(SOURCES),
@@ -67,13 +83,22 @@ fn addresses(subnet: &SubnetOutcome, before: &SubnetAddresses) -> SubnetAddresse
         usable,
         free,
         pods: Some(ledger.pods.into()),
-        idle: Some(ledger.idle.into()),
+        idle: Some(ledger.idle().into()),
+        finished: Some(ledger.finished.into()),
+        warm: Some(ledger.warm.into()),
+        cooling: Some(ledger.cooling.into()),
+        stranded: Some(ledger.stranded.into()),
         own: Some(ledger.own.into()),
         branches: Some(ledger.branches.into()),
         leaked: Some(ledger.leaked.into()),
         other: Some(ledger.other.into()),
+        reserved_ranges: Some(ledger.reserved_ranges.into()),
         unaccounted: Some(ledger.unaccounted),
     }
+}
+
+fn need(need: &core::Need) -> Need {
+    Need { what: need.what.to_owned(), addresses: need.addresses.into(), blocks: need.blocks.into(), met: need.met }
 }
 
 /// The cells of `kubectl get ipsubnet`, from what the report says.

@@ -20,9 +20,11 @@ pub use audit_status::{
     AuditDisplay, IpamAuditStatus, ProblemStatus, RulesStatus, SourceStatus, Totals, Truncated, WorstNode, WorstSubnet,
 };
 pub use node_report::{
-    Branches, Cni, Interfaces, NodeAddresses, NodeDisplay, NodeIpamReport, NodeIpamReportSpec, NodeIpamReportStatus,
+    Branches, Cni, Interfaces, NodeAddresses, NodeCapacity, NodeDisplay, NodeIpamReport, NodeIpamReportSpec,
+    NodeIpamReportStatus,
 };
 pub use parts::{Evidence, Finding, Severity, Subject};
 pub use subnet_report::{
-    SubnetAddresses, SubnetDisplay, SubnetIpamReport, SubnetIpamReportSpec, SubnetIpamReportStatus,
+    Blocks, Need, Occupant, SubnetAddresses, SubnetDisplay, SubnetIpamReport, SubnetIpamReportSpec,
+    SubnetIpamReportStatus,
 };

@@ -160,6 +160,9 @@ pub struct NodeIpamReportStatus {
     /// The most pods that its kubelet takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_pods: Option<i64>,
+    /// Pods that it admits, against addresses that it can give them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<NodeCapacity>,
     /// Its network interfaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interfaces: Option<Interfaces>,
@@ -213,6 +216,30 @@ pub struct NodeAddresses {
     pub own: i64,
     /// /28 prefixes among what is held.
     pub prefixes: i64,
+    /// Idle: those of finished pods.
+    #[serde(default)]
+    pub finished: i64,
+    /// Idle: ready for a pod.
+    #[serde(default)]
+    pub warm: i64,
+    /// Idle: given back a moment ago.
+    #[serde(default)]
+    pub cooling: i64,
+    /// Idle: of no use in the CNI's present mode.
+    #[serde(default)]
+    pub stranded: i64,
+}
+
+/// Pods that a node admits, against addresses that it can give them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCapacity {
+    /// Pods that can have an address at all, whatever the CNI's targets are.
+    pub addresses: i64,
+    /// Pods in need of one that max-pods admits.
+    pub schedulable: i64,
+    /// Pods that could be placed and never have one.
+    pub unreachable: i64,
 }
 
 /// Branch interfaces of a node, for security groups for pods.
@@ -224,6 +251,18 @@ pub struct Branches {
     /// How many the instance type allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
+    /// Whether the node's aws-node pod is told to use a trunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intended: Option<bool>,
+    /// Whether the node's CNINode asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<bool>,
+    /// Whether the node publishes branch slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<bool>,
+    /// The trunk interface in EC2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
 }
 
 /// The VPC CNI as it runs on a node.

@@ -1,7 +1,7 @@
 //! What an audit says of one subnet.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::cel::ListMerge};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +159,21 @@ pub struct SubnetIpamReportStatus {
     /// Whole free /28 blocks, as far as occupants are visible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_prefixes: Option<i64>,
+    /// The subnet as aligned blocks of 16 addresses; absent for a range smaller than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<Blocks>,
+    /// Why it is in the audit: `node-home`, `pods`, `eni-config`, `control-plane`, `discovery`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub roles: Vec<String>,
+    /// What is asked of it next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub needs: Vec<Need>,
+    /// Who else has addresses here, with their number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub others: Vec<Occupant>,
     /// What a new node of the commonest instance type here takes at its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_node_takes: Option<i64>,
@@ -189,9 +204,21 @@ pub struct SubnetAddresses {
     /// Those that pods use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<i64>,
-    /// Those that nodes hold and no pod uses.
+    /// Those that nodes hold and no pod uses: `finished + warm + cooling + stranded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<i64>,
+    /// Idle: those of finished pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<i64>,
+    /// Idle: ready for a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<i64>,
+    /// Idle: given back a moment ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooling: Option<i64>,
+    /// Idle: of no use in the CNI's present mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stranded: Option<i64>,
     /// The nodes' interfaces' own addresses, trunks included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<i64>,
@@ -204,9 +231,56 @@ pub struct SubnetAddresses {
     /// Everybody else: load balancers, gateways, endpoints, other instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<i64>,
-    /// What EC2's count and its interfaces do not agree on: reserved ranges, or interfaces of another account.
+    /// Kept for a CIDR reservation and not given to anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_ranges: Option<i64>,
+    /// What EC2's count and its interfaces do not agree on, for example interfaces of another account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unaccounted: Option<i64>,
+}
+
+/// A subnet as aligned blocks of 16 addresses: what prefixes are made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Blocks {
+    /// Whole free blocks, even if each occupant that is not visible broke one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_at_least: Option<i64>,
+    /// The largest aligned range that is free, for example `/25`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_free: Option<String>,
+    /// Broken blocks in a hundred of those that are no prefix and could be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragmentation_percent: Option<i64>,
+    /// The blocks in order, run by run, for example `1R 14F 1R`: `R` reserved by AWS, `P` prefix, `F` free, `f` fragmented,
+    /// `U` used by 16 single addresses, `X` explicitly reserved, `p` free and reserved for prefixes. At most 2 kB; what
+    /// was cut is counted at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
+}
+
+/// What is asked of a subnet next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Need {
+    /// `next node`, `next interface`, `next prefix`, `surge` or `control plane`.
+    pub what: String,
+    /// Addresses, those of whole blocks included.
+    pub addresses: i64,
+    /// Whole /28 blocks among them.
+    pub blocks: i64,
+    /// Whether the subnet has them, as far as is visible.
+    pub met: bool,
+}
+
+/// Somebody else in a subnet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Occupant {
+    /// `load-balancer`, `nat-gateway`, `endpoint`, …
+    pub owner: String,
+    /// How many addresses.
+    pub addresses: i64,
 }
 
 /// The cells of `kubectl get ipsubnet`.

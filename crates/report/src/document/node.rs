@@ -24,6 +24,8 @@ pub struct NodeDocument {
     pub cordoned: bool,
     /// kubelet's limit of pods.
     pub max_pods: Option<u32>,
+    /// Pods that it admits, against addresses that it can give them.
+    pub capacity: Option<CapacityDocument>,
     /// Interfaces on its default network card.
     pub interfaces: InterfacesDocument,
     /// Its addresses by class: `held = used + idle`, `idle = finished + warm + cooling + stranded`.
@@ -42,6 +44,18 @@ pub struct NodeDocument {
     pub conditions: Vec<ConditionDocument>,
     /// Codes of the findings in its report, the worst first.
     pub findings: Vec<String>,
+}
+
+/// Pods that a node admits, against addresses that it can give them.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapacityDocument {
+    /// Pods that can have an address at all, whatever the CNI's targets are.
+    pub addresses: u32,
+    /// Pods in need of one that max-pods admits.
+    pub schedulable: u32,
+    /// Pods that could be placed and never have one.
+    pub unreachable: u32,
 }
 
 /// How many interfaces a node has.
@@ -131,6 +145,11 @@ impl NodeDocument {
             subnet: text(node.subnet.as_ref().map(|name| name as &dyn ToString)),
             cordoned: node.cordoned,
             max_pods: node.max_pods,
+            capacity: node.capacity.as_ref().map(|capacity| CapacityDocument {
+                addresses: capacity.addresses,
+                schedulable: capacity.schedulable,
+                unreachable: capacity.unreachable,
+            }),
             interfaces: InterfacesDocument { attached: node.interfaces, limit: node.interface_limit },
             addresses: node.addresses.as_ref().map(addresses),
             pool_pods: node.pool_pods,

@@ -24,8 +24,19 @@ pub struct SubnetDocument {
     pub usable: Option<u32>,
     /// What EC2 counts as free.
     pub free: u32,
-    /// Whole free /28 blocks.
+    /// Why it is in the audit: `node-home`, `pods`, `eni-config`, `control-plane`, `discovery`.
+    pub roles: Vec<String>,
+    /// Whole free /28 blocks: bounds, since some occupants may not be visible.
     pub free_prefixes: BoundsDocument,
+    /// The largest aligned range that is free, for example `/25`; `null` where no whole block is.
+    pub largest_free: Option<String>,
+    /// Broken blocks in a hundred of those that are no prefix and could be one.
+    pub fragmentation_percent: Option<u32>,
+    /// The blocks in order, run by run, for example `1R 14F 1R`: R reserved by AWS, P prefix, F free, f fragmented, U used
+    /// by 16 single addresses, X explicitly reserved, p free and reserved for prefixes.
+    pub block_map: Option<String>,
+    /// What is asked of it next.
+    pub needs: Vec<NeedDocument>,
     /// Every address by class; with `free` they add up to the subnet's size.
     pub ledger: Option<LedgerDocument>,
     /// Who the others of the ledger are.
@@ -44,8 +55,24 @@ pub struct SubnetDocument {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BoundsDocument {
+    /// At least so many.
+    pub min: Option<u32>,
     /// At most so many.
     pub max: Option<u32>,
+}
+
+/// What is asked of a subnet next.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NeedDocument {
+    /// `next node`, `next interface`, `next prefix`, `surge` or `control plane`.
+    pub what: String,
+    /// Addresses, those of whole blocks included.
+    pub addresses: u32,
+    /// Whole /28 blocks among them.
+    pub blocks: u32,
+    /// Whether the subnet has them.
+    pub met: bool,
 }
 
 /// Where a subnet's addresses went.
@@ -87,7 +114,21 @@ impl SubnetDocument {
             nodes: subnet.nodes,
             usable: subnet.usable,
             free: subnet.free,
-            free_prefixes: BoundsDocument { max: subnet.free_prefixes },
+            roles: subnet.roles.iter().map(|role| (*role).to_owned()).collect(),
+            free_prefixes: BoundsDocument { min: subnet.free_prefixes_min, max: subnet.free_prefixes },
+            largest_free: subnet.largest_free.map(|length| format!("/{length}")),
+            fragmentation_percent: subnet.fragmentation_percent,
+            block_map: subnet.block_map.clone(),
+            needs: subnet
+                .needs
+                .iter()
+                .map(|need| NeedDocument {
+                    what: need.what.to_owned(),
+                    addresses: need.addresses,
+                    blocks: need.blocks,
+                    met: need.met,
+                })
+                .collect(),
             ledger: subnet.ledger.as_ref().map(ledger),
             others: subnet.others.iter().map(|(owner, count)| (owner.name().to_owned(), *count)).collect(),
             new_node_takes: subnet.new_node_takes,

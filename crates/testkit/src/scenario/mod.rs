@@ -99,7 +99,6 @@ impl Scenario {
     fn lacks(&self, kind: &str) -> bool {
         match kind {
             "CNINode" | "SecurityGroupPolicy" => !self.file.cni_nodes,
-            "ENIConfig" => false,
             "EC2NodeClass" | "NodePool" | "NodeClaim" => true,
             _ => false,
         }
