@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    facts::{Facts, NodeFacts, Pool, SubnetFacts},
+    facts::{Facts, Kind, NodeFacts, Pool, SubnetFacts},
     finding::{Finding, Severity},
     ids::SubnetId,
     outcome::{Condition, ConditionStatus, ConditionType, Problem, RuleAnswer, RuleResult},
@@ -107,9 +107,12 @@ fn node_capacity(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> C
     if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, POOL)) {
         return condition;
     }
-    let max_pods = node.node.max_pods.map_or_else(|| "?".to_owned(), text::thousands);
+    let max_pods = text::known(node.max_pods());
     match node.room() {
         _ if node.ipv6 => good(KIND, "Ipv6", "its pods have IPv6 addresses, which no limit of its type makes scarce"),
+        None if adopts_only(node) => {
+            unknown(KIND, "the CNI takes no addresses by itself here; others decide what it has")
+        }
         None => unknown(KIND, "the limits of its instance type or its max-pods are not known"),
         Some(0) => bad(KIND, "NoRoom", format!("no room for another pod; the node's max-pods is {max_pods}")),
         Some(room) => good(
@@ -118,6 +121,11 @@ fn node_capacity(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> C
             format!("room for {} more by the node's limits; its max-pods is {max_pods}", text::count(room, "pod")),
         ),
     }
+}
+
+/// Whether the CNI on a node only hands out what others attach.
+fn adopts_only(node: &NodeFacts<'_>) -> bool {
+    Kind::of(node).is_some_and(|kind| kind.adopts_only())
 }
 
 fn node_addresses(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
@@ -160,7 +168,9 @@ fn node_configuration(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, fi
         Some(_) if node.runs_template => {
             good(KIND, "Consistent", "its aws-node pod runs what the DaemonSet's template says")
         }
-        Some(_) if is_rolling_out(facts) => rolling_out("its aws-node pod has yet to be replaced by one of the template"),
+        Some(_) if is_rolling_out(facts) => {
+            rolling_out("its aws-node pod has yet to be replaced by one of the template")
+        }
         Some(_) => good(KIND, "DifferenceAccepted", "its aws-node pod differs from the template, which is accepted"),
     }
 }
@@ -185,6 +195,11 @@ fn node_warm_pool(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> 
     }
     match (&node.pool, &node.cni) {
         _ if node.ipv6 => good(KIND, "Ipv6", "its pods have IPv6 addresses: it has no warm pool"),
+        (Some(pool), Some(_)) if adopts_only(node) => good(
+            KIND,
+            "LeftToOthers",
+            format!("the CNI takes no addresses by itself; {} held", text::thousands(pool.held)),
+        ),
         (Some(pool), Some(_)) => good(
             KIND,
             "Sized",

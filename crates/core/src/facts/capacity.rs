@@ -47,3 +47,57 @@ impl NodeFacts<'_> {
         Some(self.pool_pods? + self.other_pods)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        engine,
+        memory::Memory,
+        outcome::{ConditionStatus, ConditionType, NodeCapacity, NodeOutcome},
+        policy::AuditPolicy,
+        snapshot::{ClusterSnapshot, Node},
+        tests::{fixtures::Cluster, nodes::host_pods},
+    };
+
+    fn first(snapshot: &ClusterSnapshot) -> NodeOutcome {
+        engine::evaluate(snapshot, &AuditPolicy::default(), &Memory::default()).nodes.swap_remove(0)
+    }
+
+    fn capacity(env: &[(&str, &str)], kind: &str, max_pods: u32, change: impl FnOnce(&mut Node)) -> (u32, u32, u32) {
+        let cluster = Cluster::new("10.0.0.0/20", env).node(kind, max_pods, &[1], 1).tweak(change);
+        let NodeCapacity { addresses, schedulable, unreachable } =
+            first(&host_pods(2, cluster.snapshot())).capacity.unwrap();
+        (addresses, schedulable, unreachable)
+    }
+
+    #[test]
+    fn what_takes_an_interface_takes_its_addresses() {
+        let same = |_: &mut Node| ();
+        assert_eq!(capacity(&[], "m5.large", 29, same), (27, 27, 0));
+        assert_eq!(capacity(&[("ENABLE_POD_ENI", "true")], "m5.large", 29, same), (18, 27, 9));
+        assert_eq!(capacity(&[("ENABLE_POD_ENI", "true")], "t3.medium", 17, same), (15, 15, 0), "t3 has no trunk");
+        assert_eq!(capacity(&[("MAX_ENI", "1")], "m5.large", 29, same), (9, 27, 18));
+        let custom = &[("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true")];
+        assert_eq!(capacity(custom, "m5.large", 29, same), (18, 27, 9));
+        let both = &[("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true"), ("ENABLE_POD_ENI", "true")];
+        assert_eq!(capacity(both, "m6g.medium", 8, same), (1, 6, 5), "only what the primary had from before");
+        let prefixes = &[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
+        assert_eq!(capacity(prefixes, "m5.large", 110, same), (432, 108, 0));
+    }
+
+    #[test]
+    fn the_scheduler_goes_by_what_is_allocatable() {
+        let allocatable = |node: &mut Node| node.state.allocatable_pods = Some(20);
+        assert_eq!(capacity(&[], "m5.large", 29, allocatable), (27, 18, 0));
+    }
+
+    #[test]
+    fn where_others_attach_nothing_is_claimed() {
+        let env = &[("ENABLE_IMDS_ONLY_MODE", "true")];
+        let node = first(&Cluster::new("10.0.0.0/20", env).node("m5.large", 29, &[9], 9).snapshot());
+        assert_eq!((node.capacity, node.findings.len()), (None, 0));
+        let condition = |kind| node.conditions.iter().find(|condition| condition.kind == kind).unwrap();
+        assert_eq!(condition(ConditionType::CapacityAvailable).status, ConditionStatus::Unknown);
+        assert_eq!(condition(ConditionType::WarmPoolSized).reason, "LeftToOthers");
+    }
+}
