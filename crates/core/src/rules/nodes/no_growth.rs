@@ -9,7 +9,9 @@ use crate::{
     facts::{Facts, Growth, Kind, NodeFacts, Obstacle, Pool, PoolInterface, Shape, SubnetFacts, interface_limit},
     inventory::Interface,
     ipamd::Subnet,
-    net, text,
+    net,
+    source::Source,
+    text,
 };
 
 /// Attaching an interface and taking it into the pool takes less time than this.
@@ -40,26 +42,46 @@ impl NoGrowth {
 
 /// The first cause that applies, from the surest to the least sure; `more` pods want an address.
 pub(super) fn why(facts: &Facts<'_>, node: &NodeFacts<'_>, more: u32) -> NoGrowth {
-    cni_is_down(node)
+    cni_is_down(facts, node)
         .or_else(|| only_adopts(node))
         .or_else(|| model_says(facts, node, more))
         .or_else(|| interfaces_without_use(facts, node))
         .or_else(|| lacks_permission(facts, node))
         .or_else(|| addresses_on_their_way(node))
-        .unwrap_or_else(|| {
-            NoGrowth::passing(
-                "its subnet has addresses",
-                "The pool grows within seconds as a rule; if this lasts, look for refused EC2 calls in the log of its aws-node pod.",
-            )
-        })
+        .unwrap_or_else(|| nothing_known(facts, node))
 }
 
-fn cni_is_down(node: &NodeFacts<'_>) -> Option<NoGrowth> {
+/// All that can be looked at is in order, or too little can be looked at.
+fn nothing_known(facts: &Facts<'_>, node: &NodeFacts<'_>) -> NoGrowth {
+    let needed = [Source::AwsNode, Source::NetworkInterfaces, Source::Subnets];
+    let lacking = needed.into_iter().find(|source| facts.is_missing(*source));
+    if let Some(source) = lacking {
+        return NoGrowth::lasting(
+            format!("why is not known, as {source} could not be read"),
+            "Give the audit what it lacks (DataComplete says what), or look into the log of the node's aws-node pod.",
+        );
+    }
+    if node.limits.is_none() {
+        return NoGrowth::lasting(
+            "why is not known, as the limits of its instance type are not",
+            "Look for refused EC2 calls in the log of its aws-node pod; see IPAM206 for the type.",
+        );
+    }
+    NoGrowth::passing(
+        "its subnet has addresses",
+        "The pool grows within seconds as a rule; if this lasts, look for refused EC2 calls in the log of its aws-node pod.",
+    )
+}
+
+fn cni_is_down(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<NoGrowth> {
     let Some(aws_node) = node.aws_node else {
-        return Some(NoGrowth::lasting(
-            "no aws-node pod is seen on the node",
-            "Look at the aws-node pod of this node: without it no pod gets an address.",
-        ));
+        let looked = !facts.is_missing(Source::AwsNode);
+        return looked.then(|| {
+            NoGrowth::lasting(
+                "no aws-node pod is seen on the node",
+                "Look at the aws-node pod of this node: without it no pod gets an address.",
+            )
+        });
     };
     let why = match (&aws_node.waiting, aws_node.restarts) {
         _ if aws_node.ready => return None,
@@ -118,7 +140,7 @@ fn obstacle<'f, 'a>(
 ) -> (Obstacle, Option<&'f SubnetFacts<'a>>) {
     let mut largest: Option<&SubnetFacts<'_>> = None;
     for subnet in subnets {
-        let obstacle = shape.obstacle(more, what_is_left(subnet));
+        let obstacle = shape.obstacle(more, what_is_left(subnet, shape.kind.uses_prefixes()));
         if obstacle != Obstacle::Subnet {
             return (obstacle, None);
         }
@@ -149,8 +171,8 @@ fn frozen(facts: &Facts<'_>, node: &NodeFacts<'_>) -> NoGrowth {
     )
 }
 
-fn what_is_left(subnet: &SubnetFacts<'_>) -> Subnet {
-    let free = subnet.subnet.available;
+fn what_is_left(subnet: &SubnetFacts<'_>, prefixes: bool) -> Subnet {
+    let free = if prefixes { subnet.headroom() } else { subnet.subnet.available };
     let blocks = subnet.free_prefixes.map(|blocks| blocks.min(free / net::ADDRESSES_PER_PREFIX));
     Subnet::new(Some(free.into()), blocks.map(i64::from)).unwrap_or(Subnet::UNLIMITED)
 }
@@ -239,7 +261,7 @@ mod tests {
     use crate::{
         finding::Severity,
         snapshot::{ClusterSnapshot, Event, Pod},
-        source::Reading,
+        source::{FaultCategory, Reading},
         tests::{
             fixtures::{Cluster, now},
             nodes::findings,
@@ -269,6 +291,15 @@ mod tests {
         let aws_node = &mut snapshot.aws_node.last_good.as_mut().unwrap().value;
         aws_node.pods.clear();
         assert_eq!(cause(&snapshot), "no aws-node pod is seen on the node");
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_no_cause() {
+        let mut snapshot = full_node().snapshot();
+        snapshot.aws_node = Reading::missing(FaultCategory::Denied, "not allowed");
+        assert_eq!(cause(&snapshot), "why is not known, as aws-node could not be read");
+        let unknown = Cluster::new("10.0.0.0/20", DEFAULTS).node("m99.large", 29, &[9], 9).waiting_pod();
+        assert_eq!(cause(&unknown.snapshot()), "why is not known, as the limits of its instance type are not");
     }
 
     #[test]
