@@ -251,8 +251,16 @@ fn node_branches(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> C
         return condition;
     }
     match node.trunk {
-        None if node.signals.wanted() => good(KIND, "NoTrunk", "the node has no trunk; no pod needs one here"),
-        None => good(KIND, "NotUsed", "the node has no trunk: security groups for pods are off here"),
+        None if !node.signals.wanted() => {
+            good(KIND, "NotUsed", "the node has no trunk: security groups for pods are off here")
+        }
+        None if crate::facts::trunk::slots_of_type(node.limits.as_ref()) == Some(0) => {
+            good(KIND, "NoTrunk", "the node's instance type cannot have a trunk")
+        }
+        None => Condition {
+            reason: "TrunkPending",
+            ..unknown(KIND, "the trunk that the node is meant to have is not seen")
+        },
         Some(trunk) => match trunk.limit {
             None => unknown(KIND, "the limit of its instance type is not known"),
             Some(limit) => good(

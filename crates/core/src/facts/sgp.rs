@@ -156,6 +156,11 @@ impl Cni {
         self.config.custom_networking.value_or(false)
     }
 
+    /// Whether pods have IPv6 addresses, of which one interface has enough.
+    pub(crate) fn serves_ipv6(&self) -> bool {
+        self.config.ipv6.value_or(false)
+    }
+
     /// Whether it asks for the trunk by the CNINode, and no longer by the legacy label.
     pub(crate) fn asks_by_cni_node(&self) -> bool {
         self.version() >= CniVersion::new(1, 15, 0)
@@ -254,7 +259,10 @@ pub(crate) fn error_code(message: &str) -> Option<&str> {
             && word.chars().any(|letter| letter.is_ascii_lowercase())
             && word.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '.')
     };
-    message.split_whitespace().filter_map(|word| word.strip_suffix(':')).find(is_code)
+    // The AWS SDK names these before the code.
+    let no_codes = ["StatusCode", "RequestID", "RequestId"];
+    let words = message.split_whitespace().filter_map(|word| word.strip_suffix(':'));
+    words.filter(|word| !no_codes.contains(word)).find(is_code)
 }
 
 type Grouped<'a> = (Vec<GroupedPod<'a>>, BTreeSet<Source>);
@@ -313,7 +321,8 @@ impl<'a> Matcher<'a> {
         Self { by_namespace, accounts, known: HashMap::new(), nothing: Arc::from([]), unresolved: BTreeSet::new() }
     }
 
-    /// None while it cannot be told; what would tell is noted.
+    /// None while it cannot be told; what would tell is noted. Without any policy known, pods that ask for no branch
+    /// are left out rather than kept as undecided: they may be all pods of the cluster.
     fn selected(&mut self, pod: &'a Pod) -> Option<Selected<'a>> {
         let Some(by_namespace) = &self.by_namespace else {
             self.unresolved.insert(Source::SecurityGroupPolicies);
@@ -371,4 +380,25 @@ impl<'a> Matcher<'a> {
 /// Whether the resource controller looks at a policy at all.
 pub(crate) fn has_effect(policy: &SecurityGroupPolicy) -> bool {
     (policy.pods.is_some() || policy.service_accounts.is_some()) && !policy.groups.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_found_in_whatever_the_sdk_writes() {
+        let new = "operation error EC2: CreateNetworkInterface, https response error StatusCode: 403, RequestID: 1-2, \
+                   api error UnauthorizedOperation: You are not authorized to perform this operation.";
+        assert_eq!(error_code(new), Some("UnauthorizedOperation"));
+        let old = "InvalidSecurityGroupID.NotFound: The security groups 'sg-1' do not exist\n\tstatus code: 400";
+        assert_eq!(error_code(old), Some("InvalidSecurityGroupID.NotFound"));
+        assert_eq!(error_code("The node failed initializing trunk interface"), None);
+    }
+
+    #[test]
+    fn the_controller_clamps_the_cooldown_and_falls_back() {
+        let seconds = |raw| Cooldown::of(raw).seconds;
+        assert_eq!([seconds(None), seconds(Some("5")), seconds(Some(" 90 ")), seconds(Some("1m"))], [60, 30, 90, 60]);
+    }
 }

@@ -108,10 +108,11 @@ pub(super) fn add<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot
 }
 
 fn signals<'a>(facts: &NodeFacts<'a>, cni_nodes: Option<&HashMap<&'a NodeName, &'a CniNode>>) -> TrunkSignals<'a> {
-    let trunk = |list: &Vec<&'a Interface>| list.iter().copied().find(|one| one.kind == InterfaceKind::Trunk);
     // A node without any interface is younger than EC2's reading, or has no instance.
     let known = facts.interfaces.as_ref().filter(|list| !list.is_empty());
-    let interface = known.and_then(trunk);
+    // The controller uses the type's default card, which is not the first on all types.
+    let mut all = known.into_iter().flatten().chain(&facts.other_cards).copied();
+    let interface = all.find(|one| one.kind == InterfaceKind::Trunk);
     let cni_node = cni_nodes.and_then(|by_name| by_name.get(&facts.node.name)).copied();
     TrunkSignals {
         intended: facts.cni.as_ref().map(|cni| cni.pod_groups()),

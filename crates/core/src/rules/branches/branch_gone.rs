@@ -1,6 +1,6 @@
 //! IPAM314: a pod whose branch EC2 does not have.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::common;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink},
-    snapshot::BranchUse,
+    snapshot::{BranchUse, Pod},
     source::Source,
 };
 
@@ -42,7 +42,7 @@ rule! {
     /// ## When it fires
     ///
     /// The interface of the annotation is in none of two readings of EC2, at least `spec.thresholds.suspicionSeconds`
-    /// (default 60) apart.
+    /// (default 60) apart. Pods that are as young as that are left out.
     pub BranchGone;
     code: "IPAM314",
     name: "branch-gone",
@@ -53,11 +53,12 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+    let apart = SignedDuration::from_secs(policy.thresholds.suspicion_seconds.into());
     let Some(seen_at) = facts.as_of(Source::NetworkInterfaces) else { return };
     for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes) {
         let BranchUse::Has(branch) = &pod.pod.branch else { continue };
         // A pod that is going loses its branch before it is gone.
-        if pod.pod.terminating || facts.pod_groups.interface(branch).is_some() {
+        if pod.pod.terminating || is_newer(pod.pod, seen_at - apart) || facts.pod_groups.interface(branch).is_some() {
             continue;
         }
         let violation = sink::Violation {
@@ -66,15 +67,22 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             remediation: "Delete the pod, so that its successor gets a new branch.".to_owned(),
             evidence: vec![sink::evidence("branch", branch)],
         };
-        let apart = SignedDuration::from_secs(policy.for_node(node.node).suspicion_seconds.into());
         let identity = format!("{} {branch}", pod.pod.uid);
         found.suspicion(common::pod_place(node, pod.pod), &identity, seen_at, apart, violation);
     }
 }
 
+/// A branch that was made about when EC2 was read may not be in that reading.
+fn is_newer(pod: &Pod, than: Timestamp) -> bool {
+    pod.scheduled_at.or(pod.created_at).is_some_and(|at| at > than)
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::{outcome::RuleAnswer, tests::branches::*};
+    use crate::{
+        outcome::RuleAnswer,
+        tests::{branches::*, fixtures::now},
+    };
 
     #[test]
     fn a_branch_that_two_readings_lack_is_gone() {
@@ -87,7 +95,9 @@ mod tests {
             second_look(&snapshot, "IPAM314")[0].message,
             "pod shop/db-1 has branch eni-branch-db-1, which EC2 does not have"
         );
-        edit_pod(&mut snapshot, "db-1", |pod| pod.terminating = true);
+        edit_pod(&mut snapshot, "db-1", |pod| pod.scheduled_at = Some(now()));
+        assert_eq!(answer(&snapshot, "IPAM314"), RuleAnswer::Passed, "EC2's reading may be older than the branch");
+        edit_pod(&mut snapshot, "db-1", |pod| (pod.scheduled_at, pod.terminating) = (None, true));
         assert_eq!(answer(&snapshot, "IPAM314"), RuleAnswer::Passed);
         snapshot.ec2.interfaces = missing();
         assert!(matches!(answer(&snapshot, "IPAM314"), RuleAnswer::Inconclusive { suspects: 0, .. }));

@@ -122,7 +122,8 @@ fn cause(facts: &Facts<'_>, node: &NodeFacts<'_>, pod: &Pod) -> Cause {
         return Cause {
             group: Some(node.node.name.as_str().into()),
             state: format!(
-                "all {} of its node are in use, {} of them by no pod any more",
+                "{} of {} of its node in use, {} of them by no pod any more",
+                text::thousands(trunk.branches),
                 text::count(limit, "branch slot"),
                 text::thousands(trunk.cooling)
             ),
@@ -171,7 +172,7 @@ mod tests {
         edit_node(&mut snapshot, 0, |node| node.branch_slots = Some(1));
         assert!(
             messages(&snapshot, "IPAM311")[0]
-                .ends_with("all 1 branch slot of its node are in use, 0 of them by no pod any more")
+                .ends_with("1 of 1 branch slot of its node in use, 0 of them by no pod any more")
         );
         let text =
             "failed to allocate branch ENI to pod: InsufficientFreeAddressesInSubnet: the subnet has no addresses";

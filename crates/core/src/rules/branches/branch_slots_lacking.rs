@@ -62,7 +62,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
         }
         let state = match (with_slots, free) {
             (0, _) => "no node publishes any".to_owned(),
-            (nodes, 0) => format!("all of {} are taken", text::count(nodes, "node")),
+            (nodes, 0) => format!("those of {} are all taken", text::count(nodes, "node")),
             (nodes, free) => format!(
                 "{} of {} {} free where the pod does not fit otherwise",
                 text::count(free, "slot"),
@@ -116,7 +116,7 @@ mod tests {
         let mut by_condition = pending();
         edit_traits(&mut by_condition, "db-1", |traits| traits.lacks_branch_slot = true);
         let found = findings(&by_condition, "IPAM310");
-        assert_eq!(found[0].message, "pod shop/db-1 finds no branch slot: all of 1 node are taken");
+        assert_eq!(found[0].message, "pod shop/db-1 finds no branch slot: those of 1 node are all taken");
         assert_eq!(&*found[0].group, "shop/db");
         let mut by_event = pending();
         let text = "0/1 nodes are available: 1 Insufficient vpc.amazonaws.com/pod-eni.";

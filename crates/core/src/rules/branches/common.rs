@@ -37,11 +37,17 @@ pub(super) fn older(facts: &Facts<'_>, than: Timestamp, seconds: u32) -> bool {
     facts.snapshot.taken_at.duration_since(than) > SignedDuration::from_secs(seconds.into())
 }
 
+/// Notes if the policies are not known, or may have changed since they were.
+pub(super) fn note_policies(facts: &Facts<'_>, found: &mut Violations<'_>) {
+    let source = Source::SecurityGroupPolicies;
+    if facts.pod_groups.in_use && (facts.is_missing(source) || facts.is_failing(source)) {
+        found.lacks(source);
+    }
+}
+
 /// Notes what keeps the rule from knowing which pods the policies select.
 pub(super) fn note_unresolved(facts: &Facts<'_>, found: &mut Violations<'_>) {
-    if facts.pod_groups.in_use && facts.pod_groups.policies.is_none() {
-        found.lacks(Source::SecurityGroupPolicies);
-    }
+    note_policies(facts, found);
     for source in &facts.pod_groups.unresolved {
         found.lacks(*source);
     }
@@ -75,6 +81,12 @@ pub(super) fn pod_subject(pod: &Pod) -> Subject {
 /// A node; findings of one instance type are one problem.
 pub(super) fn type_place(node: &NodeFacts<'_>) -> Place {
     Place { group: Arc::from(type_name(node)), ..Place::node(node) }
+}
+
+/// What a node can address and what its max-pods admits, where that is more. With IPv6 one interface suffices.
+pub(super) fn short_of_addresses(node: &NodeFacts<'_>) -> Option<(u32, u32)> {
+    let ipv6 = node.cni.as_ref().is_some_and(|cni| cni.serves_ipv6());
+    node.capacity.zip(node.node.max_pods).filter(|(can, may)| !ipv6 && can < may)
 }
 
 /// The node's instance type in words.

@@ -54,9 +54,7 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    if facts.pod_groups.in_use && facts.pod_groups.policies.is_none() {
-        found.lacks(Source::SecurityGroupPolicies);
-    }
+    common::note_policies(facts, found);
     if facts.pod_groups.effective().next().is_none() {
         return;
     }

@@ -7,7 +7,6 @@ use crate::{
     policy::AuditPolicy,
     rules::{Violations, sink},
     snapshot::{SecurityGroupPolicy, Selector},
-    source::Source,
     text,
 };
 
@@ -51,9 +50,7 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    if facts.pod_groups.in_use && facts.pod_groups.policies.is_none() {
-        found.lacks(Source::SecurityGroupPolicies);
-    }
+    common::note_policies(facts, found);
     for policy in facts.pod_groups.effective().filter(|policy| selects_all(policy)) {
         let selected = facts.pod_groups.pods.iter().filter(|pod| pod.pod.namespace == policy.namespace);
         let pods = common::number(selected.filter(|pod| !pod.pod.host_network).count());

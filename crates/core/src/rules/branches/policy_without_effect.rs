@@ -1,11 +1,11 @@
 //! IPAM316: a policy that the resource controller ignores.
 
+use super::common;
 use crate::{
     facts::{Facts, sgp},
     finding::{Severity, Subject},
     policy::AuditPolicy,
     rules::{Violations, sink},
-    source::Source,
 };
 
 rule! {
@@ -49,9 +49,7 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    if facts.pod_groups.in_use && facts.pod_groups.policies.is_none() {
-        found.lacks(Source::SecurityGroupPolicies);
-    }
+    common::note_policies(facts, found);
     for policy in facts.pod_groups.policies.unwrap_or_default().iter().filter(|policy| !sgp::has_effect(policy)) {
         let name = format!("{}/{}", policy.namespace, policy.name);
         let (lack, remedy) = if policy.groups.is_empty() {

@@ -72,7 +72,7 @@ fn is_small(limits: &Limits) -> bool {
 fn violation(node: &NodeFacts<'_>, limits: InterfaceLimits) -> sink::Violation {
     let kind = common::type_name(node);
     let apart = node.cni.as_ref().is_some_and(|cni| cni.networks_apart());
-    let short = node.capacity.zip(node.node.max_pods).filter(|(can, may)| can < may);
+    let short = common::short_of_addresses(node);
     let (severity, state) = match short {
         _ if apart => (Severity::Critical, "with custom networking no ordinary pod can get an address".to_owned()),
         Some((can, may)) => (

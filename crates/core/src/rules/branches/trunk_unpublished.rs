@@ -53,14 +53,14 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
-    let severity = || if common::pods_without_slot(facts) > 0 { Severity::Critical } else { Severity::Warning };
+    let severity = if common::pods_without_slot(facts) > 0 { Severity::Critical } else { Severity::Warning };
     for node in facts.nodes.iter().filter(|node| is_silent(facts, policy, node)) {
         let Some(trunk) = node.signals.interface else { continue };
         let event = facts.pod_groups.failure("Node", "", node.node.name.as_str());
         let why =
             event.map_or_else(String::new, |event| format!("; the resource controller says {}", common::said(event)));
         let violation = sink::Violation {
-            severity: severity(),
+            severity,
             message: format!("the trunk {} is attached, but no branch slot is published{why}", trunk.id),
             remediation: event.map_or_else(
                 || {

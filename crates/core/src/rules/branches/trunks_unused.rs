@@ -65,7 +65,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     }
     let with_trunk = || facts.nodes.iter().filter(|node| node.signals.attached == Some(true));
     let trunks = common::number(with_trunk().count());
-    let short = with_trunk().filter(|node| node.capacity.zip(node.node.max_pods).is_some_and(|(can, may)| can < may));
+    let short = with_trunk().filter(|node| common::short_of_addresses(node).is_some());
     let short = common::number(short.count());
     let violation = sink::Violation {
         severity: if short > 0 { Severity::Warning } else { Severity::Info },
