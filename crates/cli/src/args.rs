@@ -20,6 +20,17 @@ pub(crate) enum Command {
     /// endpoint come from the SDK's standard environment and profile files. All rights it needs are read-only but for
     /// its own kinds, events and its lease: see `ipam-audit rbac` and `ipam-audit iam-policy`.
     Run(RunOptions),
+    /// Audit once, offline: say where every address went and what is wrong, from files that `kubectl` and `aws` printed.
+    ///
+    /// The directory holds `kubernetes/nodes.json`, `kubernetes/pods.json`, `ec2/subnets.json` and so on, exactly as
+    /// `kubectl get nodes -o json` and `aws ec2 describe-subnets --output json` print them; docs/bundle.md lists them and
+    /// has two commands that make a small one. What is absent is said and not guessed.
+    ///
+    /// Exit status: 0 nothing at or above the gate, 1 something, 2 wrong usage, 3 nothing but not everything could be
+    /// looked at, 4 the program failed.
+    ///
+    /// Example:  ipam-audit audit --from ./bundle
+    Audit(AuditOptions),
     /// Compute what ipamd of the VPC CNI would hold on nodes, without a cluster: JSON lines in, JSON lines out.
     ///
     /// Example:  echo '{"id":"a","instanceType":"m5.large","pods":10}' | ipam-audit simulate --batch -
@@ -70,6 +81,61 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line, for log stores.
     Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuditOptions {
+    /// The directory to audit.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// A later look at the same cluster; may be given more than once, in order of time. What one look only suspects (an
+    /// address on no interface, an interface that nobody cleans up) a second look some minutes later proves or drops.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) then: Vec<PathBuf>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    /// An `IpamAudit` in YAML: its thresholds, exceptions, suppressions, gate and choice of nodes are used.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// From which severity on to exit with status 1; `critical` unless the policy has another gate.
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub(crate) fail_on: Option<FailOn>,
+    /// Whether to colour severities.
+    #[arg(long, value_enum, default_value_t = Colour::Auto)]
+    pub(crate) color: Colour,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// The answer, then what there is to fix, the subnets and the nodes that matter most.
+    Table,
+    /// The same with every node and every piece of information.
+    Wide,
+    /// A document of a versioned schema: docs/audit.schema.json.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Critical problems only.
+    Critical,
+    /// Warnings, too.
+    Warning,
+    /// Anything at all.
+    Info,
+    /// Nothing: the exit status is not about findings.
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 #[derive(Debug, clap::Args)]

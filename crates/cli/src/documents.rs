@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use ipam_audit_api::crd;
-use ipam_audit_core::rules;
+use ipam_audit_core::rules::{self, Rule};
 
 use crate::{OK, USAGE, args::ExplainOptions};
 
@@ -52,7 +52,7 @@ fn print(text: &str) -> Result<u8> {
 /// The code or name with the fewest edits, if it is near enough to be meant.
 fn nearest(wanted: &str) -> Option<&'static str> {
     let wanted = wanted.to_ascii_lowercase();
-    let metas = rules::RULES.iter().map(|rule| rule.meta());
+    let metas = rules::all().map(Rule::meta);
     let candidates = metas.flat_map(|meta| [meta.code, meta.name]);
     candidates
         .map(|candidate| (edits(&wanted, &candidate.to_ascii_lowercase()), candidate))

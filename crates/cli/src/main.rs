@@ -1,6 +1,7 @@
 //! `ipam-audit`: arguments, wiring and exit codes. Everything it does is in the other crates.
 
 mod args;
+mod audit;
 mod documents;
 mod ec2;
 mod run;
@@ -15,8 +16,12 @@ use crate::args::{Args, Command};
 
 /// Exit status: nothing to complain about.
 const OK: u8 = 0;
+/// Exit status: findings at or above the gate.
+const FINDINGS: u8 = 1;
 /// Exit status: a wrong argument, or input that could not be used.
 const USAGE: u8 = 2;
+/// Exit status: no such findings, but not everything could be looked at.
+const INCOMPLETE: u8 = 3;
 /// Exit status: the program failed.
 const FAILED: u8 = 4;
 
@@ -24,6 +29,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let status = match args.command {
         Command::Run(options) => run::run(options),
+        Command::Audit(options) => audit::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Explain(options) => documents::explain(&options),
         Command::Crd => documents::crds(),

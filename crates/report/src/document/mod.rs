@@ -16,12 +16,12 @@ use ipam_audit_core::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use node::NodeDocument;
-pub use parts::{
-    AdviceDocument, FindingDocument, InconclusiveRule, ProblemDocument, RulesDocument, SourceDocument, SummaryDocument,
+use node::NodeDocument;
+use parts::{
+    FindingDocument, InconclusiveRule, ProblemDocument, RulesDocument, SourceDocument, SummaryDocument,
     SuppressedDocument, SuspicionDocument, TotalsDocument,
 };
-pub use subnet::SubnetDocument;
+use subnet::SubnetDocument;
 
 use crate::Context;
 

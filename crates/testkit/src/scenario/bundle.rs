@@ -17,7 +17,7 @@ use super::{eks, nodes, pods, workloads};
 use crate::ec2::World;
 
 /// Kinds, the file of each, and its API version.
-const KINDS: [(&str, &str, &str); 19] = [
+const KINDS: [(&str, &str, &str); 18] = [
     ("Node", "nodes", "v1"),
     ("Pod", "pods", "v1"),
     ("DaemonSet", "daemonsets", "apps/v1"),
@@ -26,7 +26,6 @@ const KINDS: [(&str, &str, &str); 19] = [
     ("Event", "events", "v1"),
     ("ServiceAccount", "serviceaccounts", "v1"),
     ("Service", "services", "v1"),
-    ("Namespace", "namespaces", "v1"),
     ("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
     ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "admissionregistration.k8s.io/v1"),
     ("CNINode", "cninodes", "vpcresources.k8s.aws/v1alpha1"),
