@@ -272,3 +272,98 @@ fn by_zone(subnets: &[Subnet]) -> BTreeMap<(&VpcId, &Zone), Vec<&Subnet>> {
     }
     zones
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        memory::Memory,
+        policy::AuditPolicy,
+        tests::custom_networking::{DISCOVERY, audit, custom, discovering, home, named, set, subnet},
+    };
+
+    const OTHERS: (&str, &str) = ("cni.networking.k8s.aws/cluster/other", "");
+    const OWN: (&str, &str) = ("cni.networking.k8s.aws/cluster/shop", "");
+    const LEGACY: (&str, &str) = ("kubernetes.io/cluster/other", "shared");
+
+    /// The subnets of the zone that a version tries, without the common prefix of their names.
+    fn tried(version: &str, env: &[(&str, &str)], role_of_home: Option<&str>) -> Vec<String> {
+        let role = |value| (ROLE_TAG, value);
+        let zone = "eu-central-1a";
+        let mut snapshot = discovering(
+            version,
+            env,
+            [
+                subnet("subnet-other-zone", "eu-central-1b", 9000, &[role("1")]),
+                subnet("subnet-untagged", zone, 8000, &[]),
+                subnet("subnet-empty", zone, 7000, &[role("")]),
+                subnet("subnet-zero", zone, 6000, &[role("0")]),
+                subnet("subnet-others", zone, 5500, &[role("1"), OTHERS]),
+                subnet("subnet-legacy", zone, 5200, &[role("1"), LEGACY]),
+                subnet("subnet-own", zone, 5000, &[role("1"), OWN, OTHERS]),
+                subnet("subnet-one", zone, 10, &[role("1")]),
+            ],
+        );
+        home(&mut snapshot).tags = role_of_home.map(|value| named(ROLE_TAG, value)).unwrap_or_default();
+        let (policy, memory) = (AuditPolicy::default(), Memory::default());
+        let facts = Facts::of(&snapshot, &policy, &memory);
+        let names = facts.discovery.outlooks()[0].tried.iter();
+        names.map(|subnet| subnet.id.as_str().trim_start_matches("subnet-").to_owned()).collect()
+    }
+
+    #[test]
+    fn each_version_chooses_by_its_own_rules_and_the_roomiest_first() {
+        assert_eq!(tried("1.17.1", DISCOVERY, None), ["1"]);
+        let any_value = ["empty", "zero", "others", "legacy", "own", "1", "one"];
+        assert_eq!(tried("1.18.0", DISCOVERY, None), any_value);
+        assert_eq!(tried("1.21.1", DISCOVERY, Some("0")), any_value, "its own subnet always");
+        assert_eq!(tried("1.22.0", DISCOVERY, None), ["others", "own", "1", "one"], "by the older prefix");
+        assert_eq!(tried("1.22.1", DISCOVERY, None), ["legacy", "own", "1", "one"]);
+        assert_eq!(tried("1.23.1", DISCOVERY, Some("0")), ["legacy", "own", "one"]);
+        assert_eq!(tried("1.23.1", DISCOVERY, Some("")), ["legacy", "own", "1", "one"]);
+    }
+
+    #[test]
+    fn without_discovery_only_the_own_subnet_is_tried_unless_it_is_opted_out() {
+        let off = &[("CLUSTER_NAME", "shop"), ("ENABLE_SUBNET_DISCOVERY", "false"), ("ENABLE_IPv4", "true")];
+        assert_eq!(tried("1.21.1", off, Some("0")), ["1"]);
+        assert_eq!(tried("1.23.1", off, Some("1")), ["1"]);
+        assert_eq!(tried("1.23.1", off, Some("0")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn without_a_name_tags_of_clusters_do_not_count() {
+        let nameless = &[("CLUSTER_NAME", ""), ("ENABLE_IPv4", "true")];
+        assert_eq!(tried("1.23.1", nameless, None), ["others", "legacy", "own", "1", "one"]);
+    }
+
+    #[test]
+    fn a_report_names_what_is_tried_and_why_the_rest_is_not() {
+        let others = [
+            subnet("subnet-2", "eu-central-1a", 9000, &[(ROLE_TAG, "1")]),
+            subnet("subnet-3", "eu-central-1a", 10, &[]),
+        ];
+        let mut snapshot = discovering("1.23.1", DISCOVERY, others);
+        let told = |snapshot: &ClusterSnapshot| {
+            let choices = audit(snapshot).nodes[0].next_subnets.clone();
+            choices
+                .iter()
+                .map(|choice| format!("{} {} {}", choice.subnet, choice.chosen, choice.why))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(&snapshot),
+            [
+                "subnet-2 true tagged kubernetes.io/role/cni, 9,000 free: the most",
+                "subnet-1 false the node's own subnet, 4,071 free: tried if those before it fail",
+                "subnet-3 false it has no tag kubernetes.io/role/cni; 10 free",
+            ]
+        );
+        set(&mut snapshot, "DISABLE_NETWORK_RESOURCE_PROVISIONING", "true");
+        assert_eq!(told(&snapshot), Vec::<String>::new(), "no interface is ever made");
+        assert_eq!(
+            told(&custom(1, |_| {})),
+            ["subnet-pods true ENIConfig eu-central-1a by label topology.kubernetes.io/zone"]
+        );
+    }
+}

@@ -206,3 +206,68 @@ fn keys<'a>(node: &'a Node, cni: &Cni) -> impl Iterator<Item = (ChosenBy, &'a st
     ];
     keys.into_iter().filter_map(|(by, name)| Some((by, name?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        inventory::Tags,
+        memory::Memory,
+        policy::AuditPolicy,
+        snapshot::EnvValue,
+        tests::custom_networking::{change_env, custom, named, set},
+    };
+
+    /// The name that a node with these labels and annotations asks for, by what.
+    fn asked(labels: Tags, annotations: Tags, env: &[(&str, &str)]) -> (String, ChosenBy) {
+        let mut snapshot = custom(1, |node| {
+            node.labels.clone_from(&labels);
+            node.annotations.clone_from(&annotations);
+        });
+        for (name, value) in env {
+            set(&mut snapshot, name, value);
+        }
+        let (policy, memory) = (AuditPolicy::default(), Memory::default());
+        let facts = Facts::of(&snapshot, &policy, &memory);
+        let choice = facts.custom_networking.of_node(0).unwrap();
+        (choice.name.to_owned(), choice.by)
+    }
+
+    #[test]
+    fn the_order_is_external_label_annotation_label_default() {
+        let zone = || -> Tags { named("topology.kubernetes.io/zone", "eu-central-1a") };
+        let annotation = || named("k8s.amazonaws.com/eniConfig", "special");
+        let both: Tags =
+            [(EXTERNAL_LABEL.into(), "outside".into()), ("topology.kubernetes.io/zone".into(), "a".into())].into();
+        let of = |name: &str, by| (name.to_owned(), by);
+        assert_eq!(asked(both, annotation(), &[]), of("outside", ChosenBy::ExternalLabel));
+        assert_eq!(asked(zone(), annotation(), &[]), of("special", ChosenBy::Annotation));
+        assert_eq!(asked(zone(), Tags::default(), &[]), of("eu-central-1a", ChosenBy::Label));
+        assert_eq!(asked(Tags::default(), Tags::default(), &[]), of("default", ChosenBy::Nothing));
+    }
+
+    #[test]
+    fn presence_decides_and_an_empty_variable_is_the_default_key() {
+        let zone = named("topology.kubernetes.io/zone", "eu-central-1a");
+        let empty = named("k8s.amazonaws.com/eniConfig", "");
+        assert_eq!(asked(zone.clone(), empty, &[]), (String::new(), ChosenBy::Annotation));
+        let by_default_key =
+            asked(named("k8s.amazonaws.com/eniConfig", "x"), Tags::default(), &[("ENI_CONFIG_LABEL_DEF", "")]);
+        assert_eq!(by_default_key, ("x".to_owned(), ChosenBy::Label));
+        let own_annotation = [("ENI_CONFIG_ANNOTATION_DEF", "example.com/eni")];
+        assert_eq!(asked(zone, named("example.com/eni", "y"), &own_annotation).0, "y");
+    }
+
+    #[test]
+    fn a_switch_that_cannot_be_read_is_neither_on_nor_off() {
+        let mut snapshot = custom(1, |_| {});
+        change_env(&mut snapshot, |env| {
+            let unread = EnvValue::Unresolved("ConfigMap cni".into());
+            env.values.insert("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG".into(), unread);
+        });
+        let (policy, memory) = (AuditPolicy::default(), Memory::default());
+        let facts = Facts::of(&snapshot, &policy, &memory);
+        assert!(!facts.custom_networking.is_on() && facts.custom_networking.is_unknown());
+        assert_eq!(facts.unknown_of_custom_networking(), Some(Source::AwsNode));
+    }
+}

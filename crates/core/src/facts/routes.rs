@@ -27,11 +27,14 @@ impl<'a> Routes<'a> {
         routes
     }
 
-    /// The target of the subnet's default IPv4 route (`igw-…`, `nat-…`, `tgw-…`), if it has one. A subnet without an
-    /// association uses its VPC's main table.
+    /// The subnet's table. A subnet without an association uses its VPC's main table.
+    pub(crate) fn table(&self, subnet: &Subnet) -> Option<&'a RouteTable> {
+        self.associated.get(&subnet.id).or_else(|| self.main.get(&subnet.vpc)).copied()
+    }
+
+    /// The target of the subnet's default IPv4 route (`igw-…`, `nat-…`, `tgw-…`), if it has one.
     pub(crate) fn default_route(&self, subnet: &Subnet) -> Option<&'a str> {
-        let table = self.associated.get(&subnet.id).or_else(|| self.main.get(&subnet.vpc))?;
-        let default = table.routes.iter().find(|(destination, _)| destination.prefix_len() == 0);
+        let default = self.table(subnet)?.routes.iter().find(|(destination, _)| destination.prefix_len() == 0);
         default.map(|(_, target)| &**target)
     }
 

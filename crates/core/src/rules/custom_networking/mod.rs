@@ -16,6 +16,7 @@ mod excluded_interfaces;
 mod no_subnet_left;
 mod opt_out_unheeded;
 mod resource_controller_differs;
+mod routes_missing;
 mod tag_stale;
 mod tag_value_odd;
 mod tags_unheeded;
@@ -45,6 +46,7 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &resource_controller_differs::EniConfigOfBranchesDiffers,
     &config_in_node_subnet::EniConfigInNodeSubnet,
     &tags_unheeded::SubnetTagsUnheeded,
+    &routes_missing::PodSubnetRoutesMissing,
     &config_unused::EniConfigUnused,
     &windows_nodes::WindowsWithCustomNetworking,
     &tag_value_odd::SubnetTagValueOdd,
