@@ -8,8 +8,9 @@ pub fn finding_page(meta: &RuleMeta) -> String {
         [] => "nothing but the state of the sources".to_owned(),
         sources => sources.iter().map(|source| format!("`{source}`")).collect::<Vec<_>>().join(", "),
     };
-    let sections: String =
+    let sections: Vec<String> =
         meta.sections().iter().map(|section| format!("## {}\n\n{}\n\n", section.heading, section.body)).collect();
+    let sections = sections.concat();
     format!(
         "# {code} {name}\n\n{title}.\n\n\
          | | |\n| --- | --- |\n| Severity | {severity} at most |\n| Condition | `{condition}` turns `False`, reason `{reason}` |\n\

@@ -31,19 +31,19 @@ const FEW: usize = 10;
 /// The audit as text.
 pub fn table_of(outcome: &AuditOutcome, context: &Context<'_>, style: TableStyle) -> String {
     let parts = [
-        answer(outcome, style),
+        Some(answer(outcome, style)),
         warnings(context, style),
         problems(outcome, style),
         suspicions(outcome, style),
         subnets(outcome, style),
         nodes(outcome, style),
-        footer(outcome, style),
+        Some(footer(outcome, style)),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 /// What is wrong, why, what to do, and what was looked at.
-fn answer(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
+fn answer(outcome: &AuditOutcome, style: TableStyle) -> String {
     let worst = outcome.problems.first();
     let severity = worst.map(|problem| problem.severity);
     let mark = match severity {
@@ -77,7 +77,7 @@ fn answer(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     if let Some(missing) = &outcome.answer.missing {
         out += &hanging("        ", missing, style.width);
     }
-    Some(out)
+    out
 }
 
 /// What was looked at.
@@ -112,7 +112,8 @@ fn problems(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     let mut out: String = told.iter().map(|problem| line(problem, width, style) + &remedy(problem, style)).collect();
     out.extend(info.iter().take(most).map(|problem| line(problem, width, style)));
     if let Some(more) = info.len().checked_sub(most).filter(|more| *more > 0) {
-        out += &format!("          and {more} more for your information: `-o wide` lists them\n");
+        out +=
+            &hanging("          ", &format!("and {more} more for your information: `-o wide` lists them"), style.width);
     }
     (!out.is_empty()).then_some(out)
 }
@@ -144,7 +145,7 @@ fn suspicions(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     };
     let mut out: String = suspects.iter().take(most).map(|suspect| line(&suspect.finding)).collect();
     if let Some(more) = suspects.len().checked_sub(most).filter(|more| *more > 0) {
-        out += &format!("          and {more} more: `-o wide` lists them\n");
+        out += &hanging("          ", &format!("and {more} more: `-o wide` lists them"), style.width);
     }
     out += &hanging(
         "          ",
@@ -211,10 +212,8 @@ fn nodes(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     }
     let mut out = table(&["NODE", "NODEGROUP", "TYPE", "ENIS", "PODS", "HELD", "IDLE", "BRANCH", "WORST"], &rows);
     if let Some(more) = outcome.nodes.len().checked_sub(rows.len()).filter(|more| *more > 0) {
-        out += &format!(
-            "and {} more: `-o wide` lists them\n",
-            text::count(u32::try_from(more).unwrap_or(u32::MAX), "node")
-        );
+        let more = text::thousands(u32::try_from(more).unwrap_or(u32::MAX));
+        out += &hanging("", &format!("and {more} more nodes: `-o wide` lists them"), style.width);
     }
     Some(out)
 }
@@ -225,7 +224,7 @@ fn worst(findings: &[ipam_audit_core::finding::Finding]) -> String {
 }
 
 /// What was not looked at, and where to read on.
-fn footer(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
+fn footer(outcome: &AuditOutcome, style: TableStyle) -> String {
     let mut out = String::new();
     if !outcome.left_alone.is_empty() {
         let kinds: Vec<String> = outcome.left_alone.iter().map(|(why, count)| format!("{count} {why}")).collect();
@@ -236,14 +235,15 @@ fn footer(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
         );
     }
     if !outcome.suppressed.is_empty() {
-        out += &format!("Accepted by the policy: {}.\n", text::count(count_of(outcome.suppressed.len()), "finding"));
+        let accepted = text::count(count_of(outcome.suppressed.len()), "finding");
+        out += &hanging("", &format!("Accepted by the policy: {accepted}."), style.width);
     }
     if let Some(blind) = blind(outcome) {
         out += &hanging("", &blind, style.width);
     }
     let codes = outcome.problems.first().map_or("CODE", |problem| problem.code);
     out += &hanging("", &format!("`ipam-audit explain {codes}` says more; `-o json` has every number."), style.width);
-    Some(out)
+    out
 }
 
 /// Which rules could not look, and for want of what.

@@ -1,7 +1,5 @@
 //! The document for programs: its schema is published, and what is written follows it.
 
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
 use std::path::Path;
 
 use ipam_audit_core::{
