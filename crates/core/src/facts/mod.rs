@@ -11,14 +11,16 @@ mod cni;
 pub(crate) mod demand;
 pub(crate) mod discovery;
 pub(crate) mod eni_config;
-pub(crate) mod installation;
 mod growth;
+pub(crate) mod installation;
 pub(crate) mod karpenter;
 mod ledger;
+pub(crate) mod lookup;
 mod model;
 mod next_subnet;
 mod node;
 pub(crate) mod owner;
+mod pods;
 mod pool;
 pub(crate) mod routes;
 pub(crate) mod sgp;
@@ -40,16 +42,16 @@ use crate::{
     source::{Source, SourceState},
 };
 
-pub(crate) use blocks::{Blocks, Reservation};
 pub(crate) use advice::{Advice, NodeAdvice};
+pub(crate) use blocks::{Blocks, Reservation};
 pub(crate) use capacity::HOST_PODS;
-pub(crate) use growth::Growth;
-pub(crate) use model::{Kind, Obstacle, Shape};
 pub use cni::{Cni, branch_limit, interface_limit};
 pub(crate) use discovery::Discovery;
 pub(crate) use eni_config::CustomNetworking;
+pub(crate) use growth::Growth;
 use ledger::Ledgers;
 pub use ledger::{PoolInterface, Uses};
+pub(crate) use model::{Kind, Obstacle, Shape};
 pub use node::NodeFacts;
 pub use owner::Owner;
 pub use pool::Pool;
@@ -67,6 +69,8 @@ pub struct Facts<'a> {
     pub memory: &'a Memory,
     /// What is known of each source that is collected.
     pub sources: Vec<SourceState>,
+    /// Its pods; none while they are missing.
+    pub(crate) pods: Option<pods::PodIndex<'a>>,
     /// Nodes whose addresses the VPC CNI manages, sorted by name.
     pub nodes: Vec<NodeFacts<'a>>,
     /// The owner of each of EC2's interfaces, in their order; empty while they are missing.
@@ -95,9 +99,9 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Derives them.
     pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
-        let nodes = node::all(snapshot);
+        let (nodes, pods) = node::all(snapshot);
         let cluster_names = owner::cluster_names(snapshot, &nodes);
-        let owners = owner::all(snapshot, &nodes, &cluster_names);
+        let owners = owner::all(snapshot, &nodes, pods.as_ref(), &cluster_names);
         let installation = installation::Installation::of(snapshot, &nodes);
         let advice = Advice::of(&nodes, policy);
         let karpenter = karpenter::Karpenter::of(snapshot, &nodes);
@@ -115,6 +119,7 @@ impl<'a> Facts<'a> {
             memory,
             sources,
             nodes,
+            pods,
             owners,
             cluster_names,
             subnets,
@@ -172,4 +177,4 @@ impl<'a> Facts<'a> {
 }
 
 /// Names of nodes by what finds them.
-type NodeIndex<'a> = BTreeMap<&'a NodeName, usize>;
+type NodeIndex<'a> = lookup::Map<&'a NodeName, usize>;

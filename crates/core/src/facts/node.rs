@@ -8,7 +8,9 @@ use std::{
 use super::{
     NodeIndex,
     cni::{self, Cni},
+    lookup::Map,
     model::Kind,
+    pods::PodIndex,
     pool::{Pool, Surroundings},
     trunk::{self, TrunkFacts, TrunkSignals},
 };
@@ -69,23 +71,21 @@ impl NodeFacts<'_> {
 }
 
 /// The facts of every node that the VPC CNI manages.
-pub(super) fn all(snapshot: &ClusterSnapshot) -> Vec<NodeFacts<'_>> {
-    let Some(nodes) = snapshot.nodes.value() else {
-        return Vec::new();
-    };
+pub(super) fn all(snapshot: &ClusterSnapshot) -> (Vec<NodeFacts<'_>>, Option<PodIndex<'_>>) {
+    let nodes = snapshot.nodes.value().map_or(&[][..], Vec::as_slice);
     let managed = nodes.iter().map(Arc::as_ref).filter(|node| node.platform == Platform::LinuxEc2);
     let mut facts: Vec<NodeFacts<'_>> = managed.map(bare).collect();
     facts.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     add_cni(&mut facts, snapshot.aws_node.value());
     add_limits(&mut facts, &snapshot.ec2);
-    let pods = pods_by_node(&facts, snapshot.pods.value().map(Vec::as_slice));
+    let pods = snapshot.pods.value().map(|pods| PodIndex::of(pods, &facts));
     add_interfaces(&mut facts, snapshot.ec2.interfaces.value());
-    if let Some(pods) = pods {
-        add_pods(&mut facts, &pods, &surroundings(snapshot));
+    if let Some(pods) = &pods {
+        add_pods(&mut facts, &pods.by_node, &surroundings(snapshot));
     }
-    trunk::add(&mut facts, snapshot);
+    trunk::add(&mut facts, snapshot, pods.as_ref());
     add_capacity(&mut facts);
-    facts
+    (facts, pods)
 }
 
 fn bare(node: &Node) -> NodeFacts<'_> {
@@ -167,7 +167,7 @@ fn add_capacity(facts: &mut [NodeFacts<'_>]) {
 /// Attached interfaces; those of the default card in order of attachment, the primary first.
 fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Vec<Interface>>) {
     let Some(interfaces) = interfaces else { return };
-    let instances: BTreeMap<&InstanceId, usize> = by_instance(facts);
+    let instances = by_instance(facts);
     let mut attached: Vec<Vec<&Interface>> = vec![Vec::new(); facts.len()];
     for interface in interfaces {
         let Some(attachment) = &interface.attachment else {
@@ -192,20 +192,8 @@ fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Vec<In
 }
 
 /// Nodes by their instance.
-pub(super) fn by_instance<'a>(facts: &[NodeFacts<'a>]) -> BTreeMap<&'a InstanceId, usize> {
+pub(super) fn by_instance<'a>(facts: &[NodeFacts<'a>]) -> Map<&'a InstanceId, usize> {
     facts.iter().enumerate().filter_map(|(at, facts)| Some((facts.node.instance.as_ref()?, at))).collect()
-}
-
-fn pods_by_node<'a>(facts: &[NodeFacts<'a>], pods: Option<&'a [Arc<Pod>]>) -> Option<Vec<Vec<&'a Pod>>> {
-    let index: NodeIndex<'_> = facts.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
-    let mut by_node = vec![Vec::new(); facts.len()];
-    for pod in pods? {
-        let at = pod.node.as_ref().and_then(|node| index.get(node));
-        if let Some(list) = at.and_then(|&at| by_node.get_mut(at)) {
-            list.push(pod.as_ref());
-        }
-    }
-    Some(by_node)
 }
 
 /// A subnet whose tag for the CNI says 0 gives no addresses to pods.
@@ -251,4 +239,3 @@ fn common_workload(pods: &[&Pod]) -> Option<Arc<str>> {
     let (kind, name) = workload?.split_once(' ')?;
     Some(format!("{} {namespace}/{name}", kind.to_lowercase()).into())
 }
-

@@ -11,7 +11,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::node::{self, NodeFacts};
+use super::{
+    lookup::{Map, Set},
+    node::{self, NodeFacts},
+    pods::PodIndex,
+};
 use crate::{
     ids::{EniId, InstanceId},
     inventory::{Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
@@ -52,9 +56,14 @@ pub enum Owner {
 }
 
 /// The owner of each of EC2's interfaces, in their order; none while they are missing.
-pub(super) fn all(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>], names: &BTreeSet<Arc<str>>) -> Vec<Owner> {
+pub(super) fn all<'a>(
+    snapshot: &'a ClusterSnapshot,
+    nodes: &[NodeFacts<'a>],
+    pods: Option<&PodIndex<'a>>,
+    names: &'a BTreeSet<Arc<str>>,
+) -> Vec<Owner> {
     let Some(interfaces) = snapshot.ec2.interfaces.value() else { return Vec::new() };
-    let known = Known::of(snapshot, nodes, names);
+    let known = Known::of(snapshot, nodes, pods, names);
     interfaces.iter().map(|interface| known.owner(interface)).collect()
 }
 
@@ -95,28 +104,33 @@ pub(crate) fn clusters(tags: &Tags) -> impl Iterator<Item = &str> {
 /// What tells one cluster's interfaces from another's.
 #[derive(Debug)]
 struct Known<'a> {
-    nodes: BTreeMap<&'a InstanceId, usize>,
+    nodes: Map<&'a InstanceId, usize>,
     /// Instances of nodes whose addresses the VPC CNI does not manage.
-    left_alone: BTreeMap<&'a InstanceId, Platform>,
+    left_alone: Map<&'a InstanceId, Platform>,
     /// Own addresses of nodes without an instance of ours.
     left_alone_at: BTreeSet<Ipv4Addr>,
-    instances: BTreeMap<&'a InstanceId, &'a Instance>,
+    instances: Map<&'a InstanceId, &'a Instance>,
     /// What this cluster is called.
     own_names: &'a BTreeSet<Arc<str>>,
     /// Branches that pods name.
-    pods_branches: BTreeSet<&'a EniId>,
+    pods_branches: Set<&'a EniId>,
     /// The moment of EC2's view, not of the evaluation: an old view knows nothing of what came after.
     now: Timestamp,
 }
 
 impl<'a> Known<'a> {
-    fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>], own_names: &'a BTreeSet<Arc<str>>) -> Self {
+    fn of(
+        snapshot: &'a ClusterSnapshot,
+        nodes: &[NodeFacts<'a>],
+        pods: Option<&PodIndex<'a>>,
+        own_names: &'a BTreeSet<Arc<str>>,
+    ) -> Self {
         let by_instance = node::by_instance(nodes);
         let others = || {
             let all = snapshot.nodes.value().into_iter().flatten();
             all.filter(|node| node.platform != Platform::LinuxEc2)
         };
-        let branches = snapshot.pods.value().into_iter().flatten().filter_map(|pod| match &pod.branch {
+        let branches = pods.into_iter().flat_map(|pods| &pods.with_branch).filter_map(|pod| match &pod.branch {
             BranchUse::Has(branch) => Some(branch),
             BranchUse::No | BranchUse::Wanted => None,
         });

@@ -4,14 +4,11 @@
 //! groups is ignored; where both selectors are given both must match; an empty selector matches everything. Nothing
 //! here costs anything in a cluster that does not use the feature.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cni, NodeFacts};
+use super::{Cni, NodeFacts, lookup::Map};
 use crate::{
     cni::{CniVersion, EnforcingMode},
     ids::{EniId, NodeName},
@@ -61,7 +58,7 @@ pub(crate) struct PodGroups<'a> {
     /// Sources without which it is not known which pods the policies select.
     pub(crate) unresolved: BTreeSet<Source>,
     failures: Vec<&'a Event>,
-    interfaces: HashMap<&'a EniId, &'a Interface>,
+    interfaces: Map<&'a EniId, &'a Interface>,
 }
 
 /// A pod that has to do with security groups for pods.
@@ -274,14 +271,18 @@ fn grouped<'a>(
 ) -> Grouped<'a> {
     let Some(pods) = snapshot.pods.value() else { return Grouped::default() };
     let mut matcher = Matcher::new(snapshot, policies);
-    let managed: HashMap<&NodeName, usize> = nodes.iter().enumerate().map(|(at, node)| (&node.node.name, at)).collect();
-    let platforms: HashMap<&NodeName, Platform> =
+    let managed: Map<&NodeName, usize> = nodes.iter().enumerate().map(|(at, node)| (&node.node.name, at)).collect();
+    let platforms: Map<&NodeName, Platform> =
         snapshot.nodes.value().into_iter().flatten().map(|node| (&node.name, node.platform)).collect();
     let mut found = Vec::new();
     for pod in pods.iter().map(Arc::as_ref).filter(|pod| pod.phase != PodPhase::Finished) {
-        let policies = matcher.selected(pod);
         let lacks_slot = pod.traits.as_ref().is_some_and(|traits| traits.lacks_branch_slot);
-        if pod.branch == BranchUse::No && !lacks_slot && policies.as_ref().is_some_and(|selected| selected.is_empty()) {
+        let is_plain = pod.branch == BranchUse::No && !lacks_slot;
+        if is_plain && matcher.is_known_free(pod) {
+            continue;
+        }
+        let policies = matcher.selected(pod);
+        if is_plain && policies.as_ref().is_some_and(|selected| selected.is_empty()) {
             continue;
         }
         let node = pod.node.as_ref();
@@ -298,9 +299,10 @@ fn grouped<'a>(
 
 /// Finds the policies of pods; pods of one template share the answer.
 struct Matcher<'a> {
-    by_namespace: Option<HashMap<&'a str, Vec<&'a SecurityGroupPolicy>>>,
-    accounts: Option<HashMap<(&'a str, &'a str), &'a ServiceAccount>>,
-    known: HashMap<(usize, &'a str), Option<Selected<'a>>>,
+    by_namespace: Option<Map<&'a str, Vec<&'a SecurityGroupPolicy>>>,
+    accounts: Option<Map<(&'a str, &'a str), &'a ServiceAccount>>,
+    /// By template and namespace; both are interned, so that their addresses stand for them.
+    known: Map<(usize, usize), Option<Selected<'a>>>,
     nothing: Selected<'a>,
     unresolved: BTreeSet<Source>,
 }
@@ -308,7 +310,7 @@ struct Matcher<'a> {
 impl<'a> Matcher<'a> {
     fn new(snapshot: &'a ClusterSnapshot, policies: Option<&'a [SecurityGroupPolicy]>) -> Self {
         let by_namespace = policies.map(|policies| {
-            let mut by_namespace: HashMap<&str, Vec<&SecurityGroupPolicy>> = HashMap::new();
+            let mut by_namespace: Map<&str, Vec<&SecurityGroupPolicy>> = Map::default();
             for policy in policies.iter().filter(|policy| has_effect(policy)) {
                 by_namespace.entry(&policy.namespace).or_default().push(policy);
             }
@@ -318,7 +320,13 @@ impl<'a> Matcher<'a> {
             snapshot.objects.service_accounts.value().map(|accounts| {
                 accounts.iter().map(|account| ((&*account.namespace, &*account.name), account)).collect()
             });
-        Self { by_namespace, accounts, known: HashMap::new(), nothing: Arc::from([]), unresolved: BTreeSet::new() }
+        Self { by_namespace, accounts, known: Map::default(), nothing: Arc::from([]), unresolved: BTreeSet::new() }
+    }
+
+    /// Whether a pod of the same template was looked at before, and no policy selects it: so are nearly all pods.
+    fn is_known_free(&self, pod: &Pod) -> bool {
+        let known = key(pod).and_then(|key| self.known.get(&key));
+        known.is_some_and(|known| known.as_ref().is_some_and(|selected| selected.is_empty()))
     }
 
     /// None while it cannot be told; what would tell is noted. Without any policy known, pods that ask for no branch
@@ -329,6 +337,9 @@ impl<'a> Matcher<'a> {
             return (pod.branch == BranchUse::No).then(|| Arc::clone(&self.nothing));
         };
         let Some(candidates) = by_namespace.get(&*pod.namespace) else {
+            if let Some(key) = key(pod) {
+                self.known.insert(key, Some(Arc::clone(&self.nothing)));
+            }
             return Some(Arc::clone(&self.nothing));
         };
         let everything = |policy: &&SecurityGroupPolicy| {
@@ -341,15 +352,16 @@ impl<'a> Matcher<'a> {
             self.unresolved.insert(Source::Pods);
             return None;
         };
-        let key = (Arc::as_ptr(traits).addr(), &*pod.namespace);
-        if let Some(known) = self.known.get(&key) {
+        if let Some(known) = key(pod).and_then(|key| self.known.get(&key)) {
             return known.clone();
         }
         let answer = self.of_template(candidates, traits, &pod.namespace);
         if answer.is_none() {
             self.unresolved.insert(Source::ServiceAccounts);
         }
-        self.known.insert(key, answer.clone());
+        if let Some(key) = key(pod) {
+            self.known.insert(key, answer.clone());
+        }
         answer
     }
 
@@ -375,6 +387,11 @@ impl<'a> Matcher<'a> {
         }
         Some(selected.into())
     }
+}
+
+/// A pod's template and namespace.
+fn key(pod: &Pod) -> Option<(usize, usize)> {
+    pod.traits.as_ref().map(|traits| (Arc::as_ptr(traits).addr(), pod.namespace.as_ptr().addr()))
 }
 
 /// Whether the resource controller looks at a policy at all.

@@ -3,9 +3,7 @@
 //! Only EC2 proves a trunk. The other signals say who wanted one, who asked for it and who took notice, so that each
 //! link that is broken has its own cause. The node's annotation and its legacy label are read and never required.
 
-use std::collections::{BTreeMap, HashMap};
-
-use super::{NodeFacts, cni};
+use super::{NodeFacts, cni, lookup::Map, pods::PodIndex};
 use crate::{
     ids::{EniId, NodeName},
     inventory::{Interface, InterfaceKind},
@@ -81,12 +79,12 @@ impl NodeFacts<'_> {
 }
 
 /// Adds signals and trunks. A trunk is proven by EC2, else by the published resource, else by pods that have branches.
-pub(super) fn add<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot) {
+pub(super) fn add<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot, pods: Option<&PodIndex<'a>>) {
     let cni_nodes = snapshot.cni_nodes.value();
-    let by_name: Option<HashMap<&NodeName, &CniNode>> =
+    let by_name: Option<Map<&NodeName, &CniNode>> =
         cni_nodes.map(|list| list.iter().map(|cni_node| (&cni_node.name, cni_node)).collect());
     let carried = branches_by_trunk(snapshot);
-    let in_use = pods_with_branch(snapshot);
+    let in_use = pods_with_branch(pods);
     for facts in facts {
         facts.signals = signals(facts, by_name.as_ref());
         let wanted_by_pods = facts.trunk.take().map_or(0, |trunk| trunk.branches);
@@ -107,7 +105,7 @@ pub(super) fn add<'a>(facts: &mut [NodeFacts<'a>], snapshot: &'a ClusterSnapshot
     }
 }
 
-fn signals<'a>(facts: &NodeFacts<'a>, cni_nodes: Option<&HashMap<&'a NodeName, &'a CniNode>>) -> TrunkSignals<'a> {
+fn signals<'a>(facts: &NodeFacts<'a>, cni_nodes: Option<&Map<&'a NodeName, &'a CniNode>>) -> TrunkSignals<'a> {
     // A node without any interface is younger than EC2's reading, or has no instance.
     let known = facts.interfaces.as_ref().filter(|list| !list.is_empty());
     // The controller uses the type's default card, which is not the first on all types.
@@ -125,9 +123,9 @@ fn signals<'a>(facts: &NodeFacts<'a>, cni_nodes: Option<&HashMap<&'a NodeName, &
 }
 
 /// Branches that EC2 shows, by the trunk of their tag.
-fn branches_by_trunk(snapshot: &ClusterSnapshot) -> BTreeMap<&str, u32> {
+fn branches_by_trunk(snapshot: &ClusterSnapshot) -> Map<&str, u32> {
     let interfaces = snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
-    let mut branches: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut branches: Map<&str, u32> = Map::default();
     for branch in interfaces.iter().filter(|interface| interface.kind == InterfaceKind::Branch) {
         if let Some(trunk) = branch.tag(TRUNK_OF_BRANCH) {
             *branches.entry(trunk).or_default() += 1;
@@ -137,16 +135,16 @@ fn branches_by_trunk(snapshot: &ClusterSnapshot) -> BTreeMap<&str, u32> {
 }
 
 /// Pods per node that run on a branch of their own.
-fn pods_with_branch(snapshot: &ClusterSnapshot) -> HashMap<&NodeName, u32> {
-    let mut pods: HashMap<&NodeName, u32> = HashMap::new();
-    for pod in snapshot.pods.value().into_iter().flatten() {
+fn pods_with_branch<'a>(pods: Option<&PodIndex<'a>>) -> Map<&'a NodeName, u32> {
+    let mut counts: Map<&NodeName, u32> = Map::default();
+    for pod in pods.into_iter().flat_map(|pods| &pods.with_branch) {
         if let (Some(node), BranchUse::Has(_)) = (&pod.node, &pod.branch)
             && pod.phase != PodPhase::Finished
         {
-            *pods.entry(node).or_default() += 1;
+            *counts.entry(node).or_default() += 1;
         }
     }
-    pods
+    counts
 }
 
 /// Branch slots that a type has for sure: none where nobody knows, 0 where it cannot have a trunk.
