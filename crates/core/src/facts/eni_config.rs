@@ -219,10 +219,10 @@ mod tests {
     };
 
     /// The name that a node with these labels and annotations asks for, by what.
-    fn asked(labels: Tags, annotations: Tags, env: &[(&str, &str)]) -> (String, ChosenBy) {
+    fn asked(labels: &Tags, annotations: &Tags, env: &[(&str, &str)]) -> (String, ChosenBy) {
         let mut snapshot = custom(1, |node| {
-            node.labels.clone_from(&labels);
-            node.annotations.clone_from(&annotations);
+            node.labels.clone_from(labels);
+            node.annotations.clone_from(annotations);
         });
         for (name, value) in env {
             set(&mut snapshot, name, value);
@@ -240,22 +240,22 @@ mod tests {
         let both: Tags =
             [(EXTERNAL_LABEL.into(), "outside".into()), ("topology.kubernetes.io/zone".into(), "a".into())].into();
         let of = |name: &str, by| (name.to_owned(), by);
-        assert_eq!(asked(both, annotation(), &[]), of("outside", ChosenBy::ExternalLabel));
-        assert_eq!(asked(zone(), annotation(), &[]), of("special", ChosenBy::Annotation));
-        assert_eq!(asked(zone(), Tags::default(), &[]), of("eu-central-1a", ChosenBy::Label));
-        assert_eq!(asked(Tags::default(), Tags::default(), &[]), of("default", ChosenBy::Nothing));
+        assert_eq!(asked(&both, &annotation(), &[]), of("outside", ChosenBy::ExternalLabel));
+        assert_eq!(asked(&zone(), &annotation(), &[]), of("special", ChosenBy::Annotation));
+        assert_eq!(asked(&zone(), &Tags::default(), &[]), of("eu-central-1a", ChosenBy::Label));
+        assert_eq!(asked(&Tags::default(), &Tags::default(), &[]), of("default", ChosenBy::Nothing));
     }
 
     #[test]
     fn presence_decides_and_an_empty_variable_is_the_default_key() {
         let zone = named("topology.kubernetes.io/zone", "eu-central-1a");
         let empty = named("k8s.amazonaws.com/eniConfig", "");
-        assert_eq!(asked(zone.clone(), empty, &[]), (String::new(), ChosenBy::Annotation));
+        assert_eq!(asked(&zone, &empty, &[]), (String::new(), ChosenBy::Annotation));
         let by_default_key =
-            asked(named("k8s.amazonaws.com/eniConfig", "x"), Tags::default(), &[("ENI_CONFIG_LABEL_DEF", "")]);
+            asked(&named("k8s.amazonaws.com/eniConfig", "x"), &Tags::default(), &[("ENI_CONFIG_LABEL_DEF", "")]);
         assert_eq!(by_default_key, ("x".to_owned(), ChosenBy::Label));
         let own_annotation = [("ENI_CONFIG_ANNOTATION_DEF", "example.com/eni")];
-        assert_eq!(asked(zone, named("example.com/eni", "y"), &own_annotation).0, "y");
+        assert_eq!(asked(&zone, &named("example.com/eni", "y"), &own_annotation).0, "y");
     }
 
     #[test]

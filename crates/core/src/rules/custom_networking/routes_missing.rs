@@ -145,7 +145,9 @@ fn missing(of_pods: &RouteTable, of_home: &RouteTable, own: &OwnAddress) -> Vec<
     let mut missing: Vec<Ipv4Net> = of_home
         .routes
         .iter()
-        .filter(|(destination, target)| &**target != "local" && concerns(destination) && !reaches(of_pods, destination))
+        .filter(|(destination, target)| {
+            &**target != "local" && concerns(destination) && !reaches(of_pods, *destination)
+        })
         .map(|(destination, _)| *destination)
         .collect();
     missing.sort_unstable();
@@ -153,8 +155,8 @@ fn missing(of_pods: &RouteTable, of_home: &RouteTable, own: &OwnAddress) -> Vec<
     missing
 }
 
-fn reaches(table: &RouteTable, destination: &Ipv4Net) -> bool {
-    let routes = table.routes.iter().filter(|(range, _)| range.contains(destination));
+fn reaches(table: &RouteTable, destination: Ipv4Net) -> bool {
+    let routes = table.routes.iter().filter(|(range, _)| range.contains(&destination));
     let Some((range, target)) = routes.max_by_key(|(range, _)| range.prefix_len()) else { return false };
     let to_internet = ["nat-", "igw-"].iter().any(|gateway| target.starts_with(gateway));
     destination.prefix_len() == 0 || range.prefix_len() > 0 || !to_internet
