@@ -225,10 +225,15 @@ pub(super) fn cluster_names(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>])
     names
 }
 
+/// Whether a user says that an interface is no business of the CNI.
+pub(crate) fn is_users(interface: &Interface) -> bool {
+    interface.tag(NO_MANAGE) == Some("true")
+}
+
 /// Whether the CNI or the resource controller made an interface, or took it over, and the user did not say otherwise.
 fn made_for_pods(interface: &Interface) -> bool {
     let taken_over = has_owner_tag(interface) || interface.tag(INSTANCE).is_some();
-    (is_made(interface) || taken_over) && interface.tag(NO_MANAGE) != Some("true") && !interface.requester_managed
+    (is_made(interface) || taken_over) && !is_users(interface) && !interface.requester_managed
 }
 
 /// The service that has an interface: by its kind, then its description, then who asked for it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use crate::{
-    facts::{Facts, Owner},
+    facts::{Facts, Owner, trunk::TRUNK_OF_BRANCH},
     inventory::{Interface, InterfaceKind},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn with_owner<'a>(facts: &Facts<'a>, wanted: Owner) -> Vec<&'a Interf
 
 /// The trunk that a branch names.
 pub(super) fn trunk_of(branch: &Interface) -> Option<&str> {
-    branch.tag("vpcresources.k8s.aws/trunk-eni-id")
+    branch.tag(TRUNK_OF_BRANCH)
 }
 
 /// Nodes (by index) by their trunks.
