@@ -44,7 +44,7 @@ rule! {
     /// ## When it fires
     ///
     /// Pods wait for an address, the node has as many interfaces as its type allows, and at least one that was attached
-    /// more than ten minutes ago is full and serves no pod.
+    /// more than ten minutes ago is full and serves no pod; no other interface has a free address.
     pub InterfacesWithoutUse;
     code: "IPAM216",
     name: "interfaces-without-use",
@@ -122,6 +122,8 @@ mod tests {
     fn young_interfaces_and_a_place_for_another_one_are_normal() {
         assert!(findings("IPAM216", &node(&[9, 9, 9], SignedDuration::from_mins(5))).is_empty());
         assert!(findings("IPAM216", &node(&[9, 9], SignedDuration::from_hours(1))).is_empty());
+        let elsewhere = node(&[10, 9, 9], SignedDuration::from_hours(1));
+        assert!(findings("IPAM216", &elsewhere).is_empty(), "an address is free on an interface in use");
     }
 
     #[test]

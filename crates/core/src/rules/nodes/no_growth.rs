@@ -206,8 +206,8 @@ fn interfaces_without_use(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<NoG
     })
 }
 
-/// Interfaces that ipamd seems not to know of: the node has all that its type allows, and these are full, old and serve
-/// no pod.
+/// Interfaces that ipamd seems not to know of: the node has all that its type allows, these are full, old and serve no
+/// pod, and pods wait although all the free addresses are on them.
 pub(super) fn unseen_by_ipamd<'a>(facts: &Facts<'_>, node: &NodeFacts<'a>) -> Vec<&'a Interface> {
     let (Some(pool), Some(attached), Some(limits)) = (&node.pool, &node.interfaces, &node.limits) else {
         return Vec::new();
@@ -224,7 +224,10 @@ pub(super) fn unseen_by_ipamd<'a>(facts: &Facts<'_>, node: &NodeFacts<'a>) -> Ve
     if !all || node.waiting.is_empty() {
         return Vec::new();
     }
-    pool.interfaces.iter().filter(without_use).map(|on| on.interface).collect()
+    let unseen: Vec<&Interface> = pool.interfaces.iter().filter(without_use).map(|on| on.interface).collect();
+    // As long as there are free addresses elsewhere, these may well be known and just not be needed.
+    let on_them: u32 = unseen.iter().map(|interface| interface.pod_addresses()).sum();
+    if pool.spare() > on_them { Vec::new() } else { unseen }
 }
 
 fn lacks_permission(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<NoGrowth> {

@@ -72,7 +72,8 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             found.at(place, violation);
         } else {
             let apart = SignedDuration::from_secs(thresholds.suspicion_seconds.into());
-            found.suspicion(place, "", seen_at, apart, violation);
+            // A pool that holds more at the second look is growing.
+            found.suspicion(place, &pool.held.to_string(), seen_at, apart, violation);
         }
     }
 }
