@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ipam_audit_core::{
     ids::{InstanceId, SubnetId, VpcId},
     inventory::{Interface, Inventory, Subnet},
+    text,
 };
 
 use crate::{
@@ -36,10 +37,10 @@ pub(crate) fn read(reader: &mut Reader, nodes: &HashSet<InstanceId>) -> impl FnO
     let tables = reader.list(Part::RouteTables, |item, texts| ec2::route_table(item, texts).map(Some));
     let tables = tables.sorted(|table| table.id.clone());
     let home = Home::of(&subnets, &interfaces, nodes);
-    let subnets = home.keep(reader, "subnets", subnets, |home, subnet| home.is_vpc(&subnet.vpc));
-    let interfaces = home.keep(reader, "interfaces", interfaces, |home, interface| home.may_hold(&interface.subnet));
-    let vpcs = home.keep(reader, "VPCs", vpcs, |home, vpc| home.is_vpc(&vpc.id));
-    let tables = home.keep(reader, "route tables", tables, |home, table| home.is_vpc(&table.vpc));
+    let subnets = home.keep(reader, "subnet", subnets, |home, subnet| home.is_vpc(&subnet.vpc));
+    let interfaces = home.keep(reader, "interface", interfaces, |home, interface| home.may_hold(&interface.subnet));
+    let vpcs = home.keep(reader, "VPC", vpcs, |home, vpc| home.is_vpc(&vpc.id));
+    let tables = home.keep(reader, "route table", tables, |home, table| home.is_vpc(&table.vpc));
     move |as_of| Inventory {
         vpcs: vpcs.reading(as_of),
         subnets: subnets.reading(as_of),
@@ -99,11 +100,11 @@ impl Home {
             rows.retain(|row| belongs(self, row));
             rows
         });
-        let left_out = before - listing.all().len();
+        let left_out = u32::try_from(before - listing.all().len()).unwrap_or(u32::MAX);
         if left_out > 0
             && let Some(vpc) = &self.vpc
         {
-            reader.ignore(format!("{left_out} {what} outside of {vpc}, the VPC of the nodes"));
+            reader.ignore(format!("{} outside of {vpc}, the VPC of the nodes", text::count(left_out, what)));
         }
         listing
     }

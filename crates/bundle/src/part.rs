@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ipam_audit_core::text::edits;
+
 /// One file of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
@@ -177,25 +179,6 @@ impl fmt::Display for Part {
     }
 }
 
-/// Levenshtein distance.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut left = i + 1;
-        let mut diagonal = i;
-        for (slot, to) in row.iter_mut().skip(1).zip(b.chars()) {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = *slot;
-            left = replaced.min(diagonal + 1).min(left + 1);
-            *slot = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,13 +207,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Part::resembling(path), want, "{path}");
-        }
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        for (a, b, want) in [("pod", "pods", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("same", "same", 0)] {
-            assert_eq!(edits(a, b), want, "{a} {b}");
         }
     }
 }

@@ -61,7 +61,8 @@ pub(crate) fn describe(error: &serde_json::Error) -> String {
 /// a piece of the value in them.
 fn expected(text: &str) -> Option<&str> {
     let (_, expected) = text.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
-    expected.split(" at line ").next()
+    let expected = expected.split(" at line ").next()?;
+    Some(if expected.starts_with("struct ") { "an object" } else { expected })
 }
 
 fn io_words(error: &serde_json::Error) -> String {

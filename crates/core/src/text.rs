@@ -74,6 +74,24 @@ pub fn percent(part: u32, whole: u32) -> u32 {
     u32::try_from(rounded).unwrap_or(u32::MAX)
 }
 
+/// Letters to insert, drop or change to make one name of another (Levenshtein).
+pub fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (above, from) in a.chars().enumerate() {
+        let (mut corner, mut left) = (above, above + 1);
+        for (slot, to) in row.iter_mut().skip(1).zip(b.chars()) {
+            let replaced = corner + usize::from(from != to);
+            corner = *slot;
+            left = replaced.min(corner + 1).min(left + 1);
+            *slot = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = above + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +125,13 @@ mod tests {
         let texts = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, 200_000_000]
             .map(|seconds| age(SignedDuration::from_secs(seconds)));
         assert_eq!(texts, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d", "2,314 d"]);
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (a, b, want) in [("pod", "pods", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("same", "same", 0)] {
+            assert_eq!(edits(a, b), want, "{a} {b}");
+        }
     }
 
     #[test]

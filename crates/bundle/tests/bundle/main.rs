@@ -1,0 +1,5 @@
+//! Whole bundles, as files in a directory.
+
+mod broken;
+mod fixture;
+mod read;
