@@ -77,12 +77,12 @@ impl Variable {
         }
     }
 
-    /// Whether a value makes the CNI do something else than its default.
-    pub fn changes(&self, value: &str) -> bool {
+    /// Whether a value asks for something else than what versions before it do.
+    pub fn asks_for_more(&self, value: &str) -> bool {
+        // The one feature that is on by default and was not there at all before.
+        let before = if self.name == "ENABLE_SUBNET_DISCOVERY" { "false" } else { self.default };
         match self.kind {
-            VariableKind::Switch => {
-                parse::parse_bool(value).is_some_and(|on| Some(on) != parse::parse_bool(self.default))
-            }
+            VariableKind::Switch => parse::parse_bool(value).is_some_and(|on| Some(on) != parse::parse_bool(before)),
             VariableKind::Number { .. } => self.understands(value) && parse::atoi(value) != parse::atoi(self.default),
             VariableKind::Text => !value.is_empty() && !value.eq_ignore_ascii_case(self.default),
         }
@@ -239,9 +239,10 @@ mod tests {
         assert!(understands("ENABLE_POD_ENI", "T") && !understands("ENABLE_POD_ENI", "yes"));
         assert!(understands("WARM_IP_TARGET", "+5") && !understands("WARM_IP_TARGET", "-1"));
         assert!(!understands("MAX_ENI", "0") && understands("CLUSTER_NAME", "anything"));
-        let changes = |name: &str, value: &str| Variable::find(name).unwrap().changes(value);
-        assert!(!changes("ENABLE_SUBNET_DISCOVERY", "true") && changes("ENABLE_SUBNET_DISCOVERY", "0"));
-        assert!(!changes("IP_COOLDOWN_PERIOD", "030") && changes("IP_COOLDOWN_PERIOD", "10"));
-        assert!(!changes("NETWORK_POLICY_ENFORCING_MODE", "Standard"));
+        let more = |name: &str, value: &str| Variable::find(name).unwrap().asks_for_more(value);
+        assert!(more("ENABLE_SUBNET_DISCOVERY", "true") && !more("ENABLE_SUBNET_DISCOVERY", "0"));
+        assert!(more("MANAGE_UNTAGGED_ENI", "false") && !more("MANAGE_UNTAGGED_ENI", "1"));
+        assert!(!more("IP_COOLDOWN_PERIOD", "030") && more("IP_COOLDOWN_PERIOD", "10"));
+        assert!(!more("NETWORK_POLICY_ENFORCING_MODE", "Standard"));
     }
 }

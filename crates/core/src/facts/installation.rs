@@ -1,4 +1,4 @@
-//! The VPC CNI as it is installed: its template, every other environment that runs, and the pod of each node.
+//! The VPC CNI as it is installed: its template, and every other environment that runs.
 
 use std::sync::Arc;
 
@@ -17,8 +17,6 @@ pub(crate) struct Installation<'a> {
     pub(crate) aws_node: &'a AwsNode,
     /// The template first, then every other environment that runs on a node of the audit.
     pub(crate) variants: Vec<Variant<'a>>,
-    /// The pod of each node, in the nodes' order.
-    pods: Vec<Option<&'a AwsNodePod>>,
 }
 
 /// One environment.
@@ -57,18 +55,8 @@ impl<'a> Installation<'a> {
     /// None while the DaemonSet is not known.
     pub(super) fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>]) -> Option<Self> {
         let aws_node = snapshot.aws_node.value()?;
-        let mut pods: Vec<Option<&AwsNodePod>> = vec![None; nodes.len()];
-        for pod in &aws_node.pods {
-            let at = nodes.binary_search_by(|facts| facts.node.name.cmp(&pod.node));
-            // While a pod replaces another, a node has two: the one that serves counts.
-            if let Some(seat) = at.ok().and_then(|at| pods.get_mut(at))
-                && seat.is_none_or(|other| pod.ready && !other.ready)
-            {
-                *seat = Some(pod);
-            }
-        }
         let template = Variant::new(&aws_node.template, Arc::new(Cni::of(&aws_node.template)), true);
-        let mut installation = Self { aws_node, variants: vec![template], pods };
+        let mut installation = Self { aws_node, variants: vec![template] };
         for (at, facts) in nodes.iter().enumerate() {
             installation.book(at, facts);
         }
@@ -76,7 +64,7 @@ impl<'a> Installation<'a> {
     }
 
     fn book(&mut self, at: usize, facts: &NodeFacts<'a>) {
-        let (Some(pod), Some(cni)) = (self.pod(at), &facts.cni) else { return };
+        let (Some(pod), Some(cni)) = (facts.aws_node, &facts.cni) else { return };
         let same =
             |variant: &&mut Variant<'_>| std::ptr::eq(variant.env, &raw const *pod.env) || *variant.env == *pod.env;
         let variant =
@@ -92,11 +80,6 @@ impl<'a> Installation<'a> {
     /// The template.
     pub(crate) fn template(&self) -> Option<&Variant<'a>> {
         self.variants.first()
-    }
-
-    /// The pod of a node, if one is seen.
-    pub(crate) fn pod(&self, node: usize) -> Option<&'a AwsNodePod> {
-        self.pods.get(node).copied().flatten()
     }
 
     /// Namespace and name of the DaemonSet.

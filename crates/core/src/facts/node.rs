@@ -115,7 +115,9 @@ fn bare(node: &Node) -> NodeFacts<'_> {
 fn add_cni<'a>(facts: &mut [NodeFacts<'a>], aws_node: Option<&'a AwsNode>) {
     let Some(aws_node) = aws_node else { return };
     let ipv6 = Cni::of(&aws_node.template).is_ipv6();
-    facts.iter_mut().for_each(|facts| facts.ipv6 = ipv6);
+    for facts in facts.iter_mut() {
+        facts.ipv6 = ipv6;
+    }
     let mut parsed: Vec<(&Arc<AwsNodeEnv>, Arc<Cni>, bool)> = Vec::new();
     let index: NodeIndex<'_> = facts.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
     let mut found = Vec::new();
@@ -133,7 +135,10 @@ fn add_cni<'a>(facts: &mut [NodeFacts<'a>], aws_node: Option<&'a AwsNode>) {
         found.push((at, cni, pod, runs_template));
     }
     for (at, cni, pod, runs_template) in found {
-        if let Some(facts) = facts.get_mut(at) {
+        // While a pod replaces another, a node has two: the one that serves counts.
+        if let Some(facts) = facts.get_mut(at)
+            && !facts.aws_node.is_some_and(|other| other.ready && !pod.ready)
+        {
             facts.ipv6 = cni.is_ipv6();
             facts.cni = Some(cni);
             facts.aws_node = Some(pod);

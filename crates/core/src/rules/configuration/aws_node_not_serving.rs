@@ -66,12 +66,12 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     }
     let now = facts.snapshot.taken_at;
     let absence = Absence::of(facts, installation, now, policy);
-    for (at, node) in facts.nodes.iter().enumerate() {
+    for node in &facts.nodes {
         let settle = SignedDuration::from_secs(i64::from(policy.for_node(node.node).settle_seconds));
         if node.node.state.deleted_at.is_some() || is_young(node.node.created_at, now, settle) {
             continue;
         }
-        let state = match installation.pod(at) {
+        let state = match node.aws_node {
             None if absence.proves => absence.state.clone(),
             Some(pod) if !pod.ready && !is_starting(pod, now, settle) => unready(pod),
             _ => continue,

@@ -61,8 +61,8 @@ const MOST: i64 = 3;
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let Some(installation) = &facts.installation else { return };
-    for (at, node) in facts.nodes.iter().enumerate() {
-        let Some(pod) = installation.pod(at).filter(|pod| restarts_often(pod, facts.snapshot.taken_at)) else {
+    for node in &facts.nodes {
+        let Some(pod) = node.aws_node.filter(|pod| restarts_often(pod, facts.snapshot.taken_at)) else {
             continue;
         };
         let ended = pod.last_ended_at.map_or_else(String::new, |at| at.strftime(", the last at %H:%M:%SZ").to_string());

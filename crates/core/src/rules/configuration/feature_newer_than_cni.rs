@@ -71,7 +71,7 @@ fn newer(environment: &Environment<'_>) -> Option<Violation> {
         .filter_map(|name| {
             let variable = Variable::find(name)?;
             let since = variable.since.filter(|since| version < *since)?;
-            let value = environment.variant.text(name).filter(|value| variable.changes(value))?;
+            let value = environment.variant.text(name).filter(|value| variable.asks_for_more(value))?;
             Some((format!("{name}={value}"), since))
         })
         .collect();
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn defaults_and_unknown_versions_are_left_alone() {
-        let mut shipped = cluster::with(&[("ENABLE_SUBNET_DISCOVERY", "true"), ("ENABLE_MULTI_NIC", "false")]);
+        let mut shipped = cluster::with(&[("ENABLE_SUBNET_DISCOVERY", "false"), ("ENABLE_MULTI_NIC", "false")]);
         run_version(&mut shipped, "v1.15.5");
         assert!(cluster::found(&shipped, CODE).is_empty());
         let mut unknown = cluster::with(&[("ENABLE_MULTI_NIC", "true")]);

@@ -29,6 +29,10 @@ pub(super) struct Defect {
 pub(super) enum Matters {
     /// On every cluster.
     Always,
+    /// With subnet discovery, which is on by default.
+    SubnetDiscovery,
+    /// With `ANNOTATE_POD_IP`.
+    AnnotatedPods,
     /// With security groups for pods or custom networking.
     TrunkOrCustomNetworking,
     /// On clusters with interfaces that the CNI is told to leave alone.
@@ -66,6 +70,8 @@ impl Matters {
     fn parse(word: &str) -> Option<Self> {
         match word {
             "always" => Some(Self::Always),
+            "subnet-discovery" => Some(Self::SubnetDiscovery),
+            "annotated-pods" => Some(Self::AnnotatedPods),
             "trunk-or-custom-networking" => Some(Self::TrunkOrCustomNetworking),
             "unmanaged-interfaces" => Some(Self::UnmanagedInterfaces),
             _ => None,

@@ -56,6 +56,8 @@ rule! {
     check: check,
 }
 
+const NEEDS: &[&str] =
+    &["ENABLE_POD_ENI", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "ENABLE_SUBNET_DISCOVERY", "ANNOTATE_POD_IP"];
 /// Tag of interfaces that the CNI is told to leave alone.
 const UNMANAGED: &str = "node.k8s.amazonaws.com/no_manage";
 
@@ -68,7 +70,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     {
         found.lacks(Source::NetworkInterfaces);
     }
-    environment::each(facts, found, &["ENABLE_POD_ENI", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"], defective);
+    environment::each(facts, found, NEEDS, defective);
 }
 
 fn defective(environment: &Environment<'_>) -> Option<Violation> {
@@ -96,6 +98,12 @@ fn concerns(environment: &Environment<'_>, matters: Matters) -> bool {
     let config = environment.config();
     match matters {
         Matters::Always => !environment.variant.cni.is_ipv6(),
+        Matters::SubnetDiscovery => {
+            config.subnet_discovery.value_or(true)
+                && !config.custom_networking.value_or(false)
+                && !config.adopts_only(environment.version())
+        }
+        Matters::AnnotatedPods => config.annotate_pod_ip.value_or(false),
         Matters::TrunkOrCustomNetworking => config.pod_eni.value_or(false) || config.custom_networking.value_or(false),
         Matters::UnmanagedInterfaces => environment
             .facts
@@ -124,11 +132,11 @@ mod tests {
     #[test]
     fn a_defect_says_what_breaks_and_where_it_is_mended() {
         let finding = only(&of("v1.22.1-eksbuild.1", &[]), CODE);
-        assert_eq!(finding.severity, Severity::Warning);
+        assert_eq!(finding.severity, Severity::Info);
         assert_eq!(
             finding.message,
-            "kube-system/aws-node runs 1.22.1, which is known for this: it needs ec2:DescribeSecurityGroups and restarts for \
-             ever without that right"
+            "kube-system/aws-node runs 1.22.1, which is known for this: it needs ec2:DescribeSecurityGroups and does not \
+             start without that right"
         );
         assert!(finding.remediation.starts_with("Update the CNI to 1.22.2 or newer; see https://"));
     }
@@ -143,6 +151,8 @@ mod tests {
         assert_eq!(only(&of("v1.16.0", &[]), CODE).severity, Severity::Info);
         assert_eq!(only(&of("v1.16.0", &[("ENABLE_POD_ENI", "true")]), CODE).severity, Severity::Warning);
         assert!(cluster::found(&of("v1.23.1", &[]), CODE).is_empty());
+        assert!(cluster::found(&of("v1.22.1", &[("ENABLE_SUBNET_DISCOVERY", "false")]), CODE).is_empty());
+        assert_eq!(only(&of("v1.11.0", &[("ANNOTATE_POD_IP", "true")]), CODE).severity, Severity::Warning);
     }
 
     #[test]

@@ -31,7 +31,6 @@ mod setting_unread;
 mod start_refused;
 mod target_ignored;
 mod targets_beside_blocks;
-mod trunk_slot_wasted;
 mod value_not_understood;
 mod variable_misspelled;
 mod warm_interfaces_beyond_type;
@@ -54,7 +53,6 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &warm_interfaces_beyond_type::WarmInterfacesBeyondType,
     &warm_target_without_minimum::WarmTargetWithoutMinimum,
     &targets_beside_blocks::TargetsBesideBlocks,
-    &trunk_slot_wasted::TrunkSlotWasted,
     &cool_down_changed::CoolDownChanged,
     &feature_newer_than_cni::FeatureNewerThanCni,
     &cni_too_old_for_cluster::CniTooOldForCluster,

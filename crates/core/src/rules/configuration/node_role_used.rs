@@ -8,6 +8,7 @@ use crate::{
         Violations,
         sink::{self, Violation},
     },
+    source::Source,
 };
 
 rule! {
@@ -61,10 +62,11 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     };
     let (namespace, _) = installation.place();
     let manifest = &installation.aws_node.manifest;
-    let account = manifest
-        .service_account
-        .as_deref()
-        .and_then(|name| accounts.iter().find(|account| *account.namespace == *namespace && *account.name == *name));
+    let Some(name) = manifest.service_account.as_deref() else {
+        found.lacks(Source::AwsNode);
+        return;
+    };
+    let account = accounts.iter().find(|account| *account.namespace == *namespace && *account.name == *name);
     let Some(account) = account.filter(|account| account.role.is_none()) else { return };
     let has_credentials = |name: &&str| installation.aws_node.pods.iter().any(|pod| pod.env.values.contains_key(*name));
     if CREDENTIALS.iter().any(has_credentials) {
@@ -132,6 +134,9 @@ mod tests {
 
     #[test]
     fn without_service_accounts_it_cannot_tell() {
+        let mut nameless = with_role(None);
+        aws_node(&mut nameless).manifest.service_account = None;
+        assert!(is_inconclusive(&answer(&nameless, CODE)));
         assert!(is_inconclusive(&answer(&cluster::with(&[]), CODE)));
     }
 }

@@ -1,7 +1,7 @@
 //! IPAM603: settings that the container refuses at its start.
 
 use crate::{
-    cni::{CniVersion, EntryPointRefusal, Setting},
+    cni::{CniConfig, CniVersion, EntryPointRefusal, Setting},
     facts::Facts,
     finding::Severity,
     policy::AuditPolicy,
@@ -76,13 +76,16 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
 
 fn refusal(environment: &Environment<'_>) -> Option<Violation> {
     let refusals = environment.config().entry_point_refusals(environment.version());
-    let of_entry_point = refusals.into_iter().filter(|refusal| *refusal != EntryPointRefusal::PrefixTargets);
-    let mut reasons: Vec<String> = of_entry_point.map(|refusal| refusal.to_string()).collect();
+    let mut refused: Vec<(&str, String)> = refusals
+        .into_iter()
+        .filter_map(|refusal| Some((culprit(refusal, environment.config())?, refusal.to_string())))
+        .collect();
     if refuses_policy_mode(environment) {
-        reasons.push("NETWORK_POLICY_ENFORCING_MODE must be `none`, `strict` or `standard`".to_owned());
+        let name = "NETWORK_POLICY_ENFORCING_MODE";
+        refused.push((name, format!("{name} must be `none`, `strict` or `standard`")));
     }
-    let first = reasons.first()?;
-    let name = first.split(' ').next().unwrap_or_default();
+    let (name, _) = *refused.first()?;
+    let reasons: Vec<&str> = refused.iter().map(|(_, reason)| reason.as_str()).collect();
     let written = environment.variant.text(name).unwrap_or_default();
     Some(Violation {
         severity: Severity::Critical,
@@ -93,6 +96,25 @@ fn refusal(environment: &Environment<'_>) -> Option<Violation> {
         ),
         evidence: vec![sink::evidence("variable", name), sink::evidence("value", format!("`{written}`"))],
     })
+}
+
+/// The variable that a refusal is about; none for targets of prefix delegation, which are another rule's.
+fn culprit(refusal: EntryPointRefusal, config: &CniConfig) -> Option<&'static str> {
+    let own_mtu = config.eni_mtu.raw().is_some() && config.pod_mtu.raw().is_none();
+    match refusal {
+        EntryPointRefusal::PluginLogFile => Some("AWS_VPC_K8S_PLUGIN_LOG_FILE"),
+        EntryPointRefusal::VethPrefix => Some("AWS_VPC_K8S_CNI_VETHPREFIX"),
+        EntryPointRefusal::EnforcingMode => Some("POD_SECURITY_GROUP_ENFORCING_MODE"),
+        EntryPointRefusal::IpCooldown => Some("IP_COOLDOWN_PERIOD"),
+        EntryPointRefusal::Mtu if own_mtu || is_no_mtu(&config.eni_mtu) => Some("AWS_VPC_ENI_MTU"),
+        EntryPointRefusal::Mtu => Some("POD_MTU"),
+        EntryPointRefusal::PrefixTargets => None,
+    }
+}
+
+/// Whether a value is an MTU for neither address family.
+fn is_no_mtu(mtu: &Setting<i64>) -> bool {
+    mtu.is_invalid() || mtu.value().is_some_and(|value| !(576..=9001).contains(&value))
 }
 
 fn refuses_policy_mode(environment: &Environment<'_>) -> bool {
@@ -121,6 +143,7 @@ mod tests {
         assert!(finding.remediation.contains("IP_COOLDOWN_PERIOD-"), "{}", finding.remediation);
         let both = only(&cluster::with(&[("POD_MTU", "90"), ("NETWORK_POLICY_ENFORCING_MODE", "on")]), CODE);
         assert!(both.message.contains("POD_MTU") && both.message.contains("`none`, `strict`"), "{}", both.message);
+        assert!(both.remediation.contains("POD_MTU-"), "{}", both.remediation);
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn beyond(environment: &Environment<'_>) -> Option<Violation> {
         ),
         remediation: format!(
             "Size the pool by addresses instead: `{}`.",
-            environment.installation.set_env(&environment.facts.advice.settings()),
+            environment.installation.set_env(environment.facts.advice.settings()),
         ),
         evidence: vec![sink::evidence("warmEniTarget", target), sink::evidence("nodes", reached)],
     })
