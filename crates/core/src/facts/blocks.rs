@@ -242,11 +242,6 @@ impl Blocks {
         self.count(|state| state != State::Aws)
     }
 
-    /// Blocks assigned as prefixes.
-    pub(crate) fn prefixes(&self) -> u32 {
-        self.count(|state| state == State::Prefix)
-    }
-
     /// Broken blocks in a hundred of those that are no prefix and could be one, rounded up; none if there is none.
     pub(crate) fn fragmentation_percent(&self) -> Option<u32> {
         let broken = self.broken();
@@ -362,7 +357,8 @@ impl Blocks {
             let letter = run.first().map_or(' ', |cell| cell.state().letter());
             let word = format!("{}{letter}", run.len());
             if map.len() + word.len() + 1 > MAP_BYTES {
-                map.push_str(&format!(" +{}", self.cells.len() - told));
+                let left_out = format!(" +{}", self.cells.len() - told);
+                map.push_str(&left_out);
                 break;
             }
             if told > 0 {

@@ -29,7 +29,7 @@ const LEAST: Take = Take { addresses: 17, blocks: 0 };
 
 /// Why a subnet is in an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub(crate) enum Role {
     /// Primary interfaces of nodes are in it.
     NodeHome,
     /// Pods of nodes get addresses from it.
@@ -44,7 +44,7 @@ pub enum Role {
 
 impl Role {
     /// The word in reports.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NodeHome => "node-home",
             Self::Pods => "pods",
@@ -323,7 +323,7 @@ fn takes_prefixes(node: &NodeFacts<'_>) -> bool {
 /// Whether one more interface would be attached to it.
 fn can_attach(node: &NodeFacts<'_>) -> bool {
     let Some(limits) = node.limits.as_ref().and_then(crate::limits::Limits::interfaces) else { return true };
-    let most = node.cni.as_ref().map_or(i64::from(limits.enis), |cni| cni.config.targets(&limits).max_eni);
+    let most = node.cni.as_ref().map_or_else(|| i64::from(limits.enis), |cni| cni.config.targets(&limits).max_eni);
     let attached = node.interfaces.as_ref().map_or(0, Vec::len);
     !node.ipv6 && i64::try_from(attached).is_ok_and(|attached| attached < most)
 }

@@ -29,7 +29,7 @@ fn one_address_breaks_a_block_and_a_prefix_takes_one() {
     row.secondary = [[10, 0, 0, 21].into(), [10, 0, 0, 200].into(), [10, 0, 9, 9].into()].into();
     row.prefixes = ["10.0.0.64/28".parse().unwrap()].into();
     blocks.occupy(5, &row, Some(7));
-    assert_eq!((blocks.free(), blocks.broken(), blocks.prefixes(), blocks.visible()), (11, 2, 1, 19));
+    assert_eq!((blocks.free(), blocks.broken(), blocks.visible()), (11, 2, 19));
     assert_eq!(blocks.recoverable(), BTreeMap::from([(7, 2)]));
     assert_eq!(
         blocks.nearly_free(blocks.cidr, 1),
@@ -113,7 +113,6 @@ struct Account {
     free: u32,
     free_kept: u32,
     broken: u32,
-    prefixes: u32,
     untaken_kept: u32,
     untaken_explicit: u32,
     visible: u32,
@@ -172,7 +171,6 @@ fn naive(case: &Case) -> Account {
         };
         account.letters.push(letter);
         match letter {
-            'P' => account.prefixes += 1,
             'U' | 'f' => {
                 account.broken += 1;
                 let one = holders.first().copied().flatten().filter(|node| holders.iter().all(|at| *at == Some(*node)));
@@ -215,7 +213,6 @@ fn counted(case: &Case) -> (Account, Blocks) {
         free: blocks.free(),
         free_kept: blocks.free_kept(),
         broken: blocks.broken(),
-        prefixes: blocks.prefixes(),
         untaken_kept: blocks.untaken_kept(),
         untaken_explicit: blocks.untaken_explicit(),
         visible: blocks.visible(),

@@ -81,7 +81,7 @@ pub(super) fn mend_blocks(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String
     let node = most.and_then(|(at, blocks)| Some((facts.nodes.get(at)?, blocks)));
     let mend = match (node, nearly_free_blocks(facts, subnet)) {
         (Some((node, blocks)), _) => {
-            format!("Drain and replace {}: that makes {} whole", node.node.name, text::count(blocks, "block"),)
+            format!("Drain and replace {}: that makes {} whole", node.node.name, text::count(blocks, "block"))
         }
         (None, nearly) if !nearly.is_empty() => format!("Move what breaks blocks, first {nearly}"),
         (None, _) => "Give prefixes a subnet of their own".to_owned(),
