@@ -319,3 +319,84 @@ fn attached(on: &PoolInterface<'_>) -> Option<Attached> {
         prefixes: prefixes.collect::<Option<_>>()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        limits,
+        snapshot::{AwsNodeEnv, EnvValue},
+    };
+
+    fn cni(version: &str, env: &[(&str, &str)]) -> Arc<Cni> {
+        let always = [("ENABLE_IPv4", "true")];
+        let literal = |(name, value): &(&str, &str)| ((*name).to_owned(), EnvValue::Literal((*value).to_owned()));
+        let values = always.iter().chain(env).map(literal).collect();
+        Arc::new(Cni::of(&AwsNodeEnv { image: format!("amazon-k8s-cni:{version}"), values }))
+    }
+
+    fn kind(name: &str, version: &str, env: &[(&str, &str)]) -> Kind {
+        Kind::of_type(cni(version, env), limits::lookup(name).unwrap().interface_limits())
+    }
+
+    /// The model steps through growth; what it ends at is what one can also reckon.
+    #[test]
+    fn capacity_is_what_the_usable_interfaces_hold() {
+        let switches = [
+            ("ENABLE_POD_ENI", "true"),
+            ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true"),
+            ("ENABLE_PREFIX_DELEGATION", "true"),
+            ("MAX_ENI", "2"),
+        ];
+        for row in limits::types().iter().step_by(23) {
+            for chosen in 0_u32..16 {
+                let on = |bit: usize| chosen & (1 << bit) != 0;
+                let env: Vec<_> = (0..4).filter(|bit| on(*bit)).map(|bit| switches[bit]).collect();
+                let limits = row.interface_limits();
+                let kind = Kind::of_type(cni("v1.23.1", &env), limits);
+                let attachable = if on(3) { limits.enis.min(2) } else { limits.enis };
+                let lost = u32::from(on(0) && limits.trunking) + u32::from(on(1));
+                let per_slot = if on(2) && limits.hypervisor.supports_prefixes() { 16 } else { 1 };
+                // A reserved place counts against new interfaces only: the primary is there already.
+                let usable = attachable.saturating_sub(lost).max(u32::from(!on(1)));
+                let expected = usable * limits.slots_per_eni() * per_slot;
+                assert_eq!(kind.capacity(), Some(expected), "{} {env:?}", row.name);
+                // Prefixes without any target are refused, and so is custom networking without an interface.
+                if expected > 0 && !on(2) {
+                    assert_eq!(kind.served(), Some(expected), "{} {env:?}", row.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn older_versions_reserve_a_trunk_where_none_can_be() {
+        let env = &[("ENABLE_POD_ENI", "true")];
+        assert_eq!(kind("t3.medium", "v1.20.3", env).capacity(), Some(10));
+        assert_eq!(kind("t3.medium", "v1.20.4", env).capacity(), Some(15));
+    }
+
+    #[test]
+    fn a_minimum_alone_serves_the_minimum() {
+        assert_eq!(kind("m5.large", "v1.23.1", &[("MINIMUM_IP_TARGET", "5")]).served(), Some(5));
+        let prefixes = &[("MINIMUM_IP_TARGET", "22"), ("ENABLE_PREFIX_DELEGATION", "true")];
+        assert_eq!(kind("m5.large", "v1.23.1", prefixes).served(), Some(32));
+        let both = &[("MINIMUM_IP_TARGET", "5"), ("WARM_IP_TARGET", "1")];
+        assert_eq!(kind("m5.large", "v1.23.1", both).served(), Some(27));
+    }
+
+    #[test]
+    fn the_kinds_that_may_never_settle() {
+        assert!(kind("m5.large", "v1.23.1", &[("WARM_ENI_TARGET", "0")]).may_never_settle());
+        let text = &[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "abc")];
+        assert!(kind("m5.large", "v1.23.1", text).may_never_settle());
+        for env in [
+            &[("WARM_ENI_TARGET", "1")][..],
+            &[("WARM_IP_TARGET", "1")],
+            &[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")],
+            &[("WARM_ENI_TARGET", "0"), ("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")],
+        ] {
+            assert!(!kind("m5.large", "v1.23.1", env).may_never_settle(), "{env:?}");
+        }
+    }
+}

@@ -48,8 +48,8 @@ rule! {
     /// ## When it fires
     ///
     /// Max-pods, less the pods that need no address (on the host's network, or with a branch interface; at least the two
-    /// that every formula allows for), is larger than the number of pods that can have one. It is critical on a node
-    /// that is full while max-pods still lets pods in. Nodes younger than `spec.thresholds.settleSeconds` are left out.
+    /// that every formula allows for), is larger than the number of pods that can have one. It is critical on a node that
+    /// takes pods (Ready, not cordoned) and is full while max-pods still lets some in. Nodes younger than `spec.thresholds.settleSeconds` are left out.
     pub MaxPodsTooHigh;
     code: "IPAM202",
     name: "max-pods-too-high",
@@ -77,7 +77,8 @@ fn excess(node: &NodeFacts<'_>, capacity: NodeCapacity) -> u32 {
 fn violation(node: &NodeFacts<'_>, capacity: NodeCapacity) -> sink::Violation {
     let NodeCapacity { addresses, schedulable, unreachable } = capacity;
     let max_pods = node.max_pods().unwrap_or_default();
-    let full = !node.node.cordoned && node.pool_pods.is_some_and(|pods| (addresses..schedulable).contains(&pods));
+    let takes_pods = !node.node.cordoned && node.node.state.ready != Some(false);
+    let full = takes_pods && node.pool_pods.is_some_and(|pods| (addresses..schedulable).contains(&pods));
     sink::Violation {
         severity: if full { Severity::Critical } else { Severity::Warning },
         message: format!(
