@@ -55,7 +55,7 @@ limits: ## Regenerate the table of instance limits from the CNI's and the resour
 	mv crates/core/data/instance-limits.csv.new crates/core/data/instance-limits.csv
 
 docs: crds ## Regenerate the generated documents and build the API documentation (target/doc)
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p ipam-audit-core -p ipam-audit-api -p ipam-audit-controller -p ipam-audit-report
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p ipam-audit-core -p ipam-audit-api -p ipam-audit-bundle -p ipam-audit-controller -p ipam-audit-report
 
 deny: ## Check licences, seams and the sources of crates with cargo-deny (installs it if missing)
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -1,7 +1,7 @@
 //! Which files a bundle has. A bundle may come from anybody: links and devices in it are not opened.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -48,10 +48,10 @@ impl Folder {
             self.warn(path, "it is a link or no file at all, and is not opened");
         } else if let Some(part) = part {
             // Entries are sorted, so the plain file comes before the packed one.
-            if self.parts.contains_key(&part) {
-                self.warn(path, format!("it is not read, for {part} is there, too"));
+            if let Entry::Vacant(free) = self.parts.entry(part) {
+                free.insert(entry);
             } else {
-                self.parts.insert(part, entry);
+                self.warn(path, format!("it is not read, for {part} is there, too"));
             }
         } else {
             self.manifest = Some(entry);
@@ -77,7 +77,8 @@ impl Folder {
 fn entries(dir: &Path) -> Result<BTreeMap<String, PathBuf>, BundleError> {
     let mut found = BTreeMap::new();
     for (name, path) in list(dir)? {
-        if FOLDERS.contains(&name.as_str()) && path.is_dir() {
+        let is_folder = || fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if FOLDERS.contains(&name.as_str()) && is_folder() {
             found.extend(list(&path)?.into_iter().map(|(inner, path)| (format!("{name}/{inner}"), path)));
         } else {
             found.insert(name, path);

@@ -55,7 +55,7 @@ pub(crate) fn read(reader: &mut Reader) -> (HashSet<InstanceId>, impl FnOnce(&As
     };
     cni.explain(&mut maps, &why);
     let aws_node = cni.aws_node(&maps, &pods);
-    let incomplete = cni.daemon_sets.fault().or(pods.fault()).cloned();
+    let incomplete = cni.daemon_sets.fault().or_else(|| pods.fault()).cloned();
     let daemon_sets = cni.workloads(&maps, &mut reader.texts);
     let cni_nodes = rows(reader, Part::CniNodes, CniNodeView::row).sorted(|one| one.name.clone());
     let objects = objects(reader, &maps);

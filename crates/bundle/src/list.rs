@@ -1,6 +1,6 @@
 //! One file of a bundle as rows, and how far it can be relied on.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use ipam_audit_api::views::Interner;
 use ipam_audit_core::source::{FaultCategory, Observed, Reading, SourceFault};
@@ -68,7 +68,7 @@ impl Reader {
             return Listing::missing(part, FaultCategory::NotFound, message);
         };
         let mut problems = Problems { part, warnings: Vec::new(), more: 0 };
-        let (rows, ending, items) = match self.items(part, path, &mut problems, &mut row) {
+        let (rows, ending, items) = match self.items(part, &path, &mut problems, &mut row) {
             Ok(read) => read,
             Err(what) => {
                 problems.of_file(what);
@@ -84,11 +84,11 @@ impl Reader {
     fn items<T>(
         &mut self,
         part: Part,
-        path: PathBuf,
+        path: &Path,
         problems: &mut Problems,
         row: &mut impl FnMut(&str, &mut Interner) -> Result<Option<T>, Wrong>,
     ) -> Result<(Vec<T>, stream::Ending, usize), String> {
-        let text = open::open(&path).map_err(|error| format!("it cannot be opened: {error}"))?;
+        let text = open::open(path).map_err(|error| format!("it cannot be opened: {error}"))?;
         let mut rows = Vec::new();
         let mut index = 0;
         let Self { texts, newest, .. } = self;
@@ -162,7 +162,8 @@ impl Problems {
     /// The rows as far as they can be relied on.
     fn listing<T>(&self, rows: Vec<T>, whole: bool) -> Listing<T> {
         let part = self.part;
-        let believed = whole || !(rows.is_empty() || part.misleads_by_half());
+        let is_clean = self.warnings.is_empty();
+        let believed = is_clean || !rows.is_empty() && (whole || !part.misleads_by_half());
         Listing { part, rows: believed.then_some(rows), fault: self.fault() }
     }
 

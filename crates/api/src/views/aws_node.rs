@@ -53,11 +53,13 @@ struct DaemonSetSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct DaemonSetStatus {
-    desired_number_scheduled: Option<u32>,
-    current_number_scheduled: Option<u32>,
-    updated_number_scheduled: Option<u32>,
+    #[serde(rename = "desiredNumberScheduled")]
+    desired: Option<u32>,
+    #[serde(rename = "currentNumberScheduled")]
+    current: Option<u32>,
+    #[serde(rename = "updatedNumberScheduled")]
+    updated: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -236,7 +238,7 @@ impl DaemonSetView {
 
     /// Pods that it has now, as its controller counts them.
     pub fn current_pods(&self) -> u32 {
-        self.status.current_number_scheduled.unwrap_or_default()
+        self.status.current.unwrap_or_default()
     }
 
     /// What it would run, if it has a container of the CNI.
@@ -255,8 +257,8 @@ impl DaemonSetView {
                 probe_timeout_seconds: container.shortest_probe(),
                 cpu_request_millis: container.cpu_request_millis(),
                 service_account: account.map(Into::into),
-                desired: self.status.desired_number_scheduled,
-                updated: self.status.updated_number_scheduled,
+                desired: self.status.desired,
+                updated: self.status.updated,
             },
         })
     }
@@ -266,7 +268,7 @@ impl DaemonSetView {
         let (namespace, name) = self.place()?;
         let containers: Vec<&CniContainer> = self.containers().iter().map(|container| &container.shared).collect();
         let place = (namespace, name);
-        Ok(workload::row(place, &containers, self.status.desired_number_scheduled, maps, interner))
+        Ok(workload::row(place, &containers, self.status.desired, maps, interner))
     }
 
     fn containers(&self) -> &[TemplateContainer] {

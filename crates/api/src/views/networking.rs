@@ -148,12 +148,12 @@ impl ServiceView {
     /// The row of a snapshot. `None` for headless and an IPv6 address are no IPv4 address.
     pub fn row(&self, interner: &mut Interner) -> Result<Service, Malformed> {
         let name = Malformed::or_name("Service", &self.metadata)?;
-        let addresses = self.spec.cluster_ip.iter().chain(self.spec.cluster_ips.iter().flatten());
+        let mut addresses = self.spec.cluster_ip.iter().chain(self.spec.cluster_ips.iter().flatten());
         let selector = self.spec.selector.as_ref().filter(|labels| !labels.is_empty());
         Ok(Service {
             namespace: interner.text(self.metadata.namespace.as_deref().unwrap_or_default()),
             name: interner.text(name),
-            cluster_address: addresses.filter_map(|text| text.parse::<Ipv4Addr>().ok()).next(),
+            cluster_address: addresses.find_map(|text| text.parse::<Ipv4Addr>().ok()),
             local_traffic: self.spec.external_traffic_policy.as_deref() == Some("Local"),
             selector: selector
                 .map(|labels| Selector { labels: shared(Some(labels), interner), expressions: Vec::new() }),

@@ -201,8 +201,8 @@ impl NodeView {
     }
 
     fn internal_address(&self) -> Option<Ipv4Addr> {
-        let internal = self.status.addresses.iter().flatten().filter(|address| address.kind == "InternalIP");
-        internal.filter_map(|address| address.address.parse().ok()).next()
+        let mut internal = self.status.addresses.iter().flatten().filter(|address| address.kind == "InternalIP");
+        internal.find_map(|address| address.address.parse().ok())
     }
 
     fn label(&self, key: &str) -> Option<&str> {

@@ -24,7 +24,8 @@ struct Network {
     maximum_network_interfaces: Option<i64>,
     ipv4_addresses_per_interface: Option<i64>,
     default_network_card_index: Option<i64>,
-    network_cards: Option<Vec<Card>>,
+    #[serde(rename = "NetworkCards")]
+    cards: Option<Vec<Card>>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +61,7 @@ pub(crate) fn instance_type(text: &str, texts: &mut Interner) -> Result<Instance
 
 /// Interfaces of the default card. Only where there is one card need the default not be named.
 fn default_card(item: &Item<'_>, network: &Network) -> Result<u32, Wrong> {
-    let cards = network.network_cards.as_deref().unwrap_or_default();
+    let cards = network.cards.as_deref().unwrap_or_default();
     let card = match (network.default_network_card_index, cards) {
         (None, [only]) => Some(only),
         (None, _) => None,
