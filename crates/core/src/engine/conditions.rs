@@ -332,7 +332,7 @@ fn subnet_reconciled(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Findin
         Some(0) => good(KIND, "AllAccounted", "EC2's own count and its interfaces agree"),
         Some(more @ 1..) => unknown(
             KIND,
-            format!("{more} addresses are in use that no visible interface has: reserved ranges, or another account"),
+            format!("{more} addresses are in use that no visible interface has: hidden ones, or another account's"),
         ),
         Some(less) => {
             unknown(KIND, format!("the interfaces have {} addresses more than EC2 counts; reads overlap", -less))
@@ -346,7 +346,7 @@ pub(super) fn of_audit(facts: &Facts<'_>, trust: &Trust, problems: &[Problem], r
         audit_healthy(trust, problems),
         data_complete(facts, rules),
         audit_capacity(facts, trust),
-        audit_reconciled(facts, trust),
+        audit_reconciled(facts, trust, problems),
         audit_configuration(facts, trust, problems),
     ]
 }
@@ -409,9 +409,16 @@ fn audit_capacity(facts: &Facts<'_>, trust: &Trust) -> Condition {
     }
 }
 
-fn audit_reconciled(facts: &Facts<'_>, trust: &Trust) -> Condition {
+/// The worst problem from a warning on whose rule turns a condition to `False`.
+fn violated_by_problem(kind: ConditionType, problems: &[Problem]) -> Option<Condition> {
+    let of_kind = |problem: &&Problem| meta(problem.code).is_some_and(|meta| meta.condition == kind);
+    let worst = problems.iter().filter(|problem| problem.severity > Severity::Info).find(of_kind)?;
+    Some(bad(kind, meta(worst.code)?.reason, worst.message.clone()))
+}
+
+fn audit_reconciled(facts: &Facts<'_>, trust: &Trust, problems: &[Problem]) -> Condition {
     const KIND: ConditionType = ConditionType::AddressesReconciled;
-    if let Some(condition) = trust.unknown(KIND, EVERYTHING) {
+    if let Some(condition) = violated_by_problem(KIND, problems).or_else(|| trust.unknown(KIND, EVERYTHING)) {
         return condition;
     }
     let strays: u32 = facts.nodes.iter().filter_map(|node| node.pool.as_ref()).map(strays).sum();
@@ -432,11 +439,8 @@ fn audit_reconciled(facts: &Facts<'_>, trust: &Trust) -> Condition {
 
 fn audit_configuration(facts: &Facts<'_>, trust: &Trust, problems: &[Problem]) -> Condition {
     const KIND: ConditionType = ConditionType::ConfigurationConsistent;
-    let hurts = |problem: &&Problem| {
-        problem.severity > Severity::Info && meta(problem.code).is_some_and(|meta| meta.condition == KIND)
-    };
-    if let Some(worst) = problems.iter().find(hurts) {
-        return bad(KIND, meta(worst.code).map_or("Findings", |meta| meta.reason), worst.message.clone());
+    if let Some(condition) = violated_by_problem(KIND, problems) {
+        return condition;
     }
     if let Some(condition) = trust.unknown(KIND, &[Source::Nodes, Source::AwsNode]) {
         return condition;

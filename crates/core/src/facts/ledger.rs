@@ -268,3 +268,69 @@ fn untaken(range: Ipv4Net, subnet: Ipv4Net, interfaces: &[&Interface]) -> u32 {
     let size = net::usable_addresses(range).saturating_add(net::RESERVED_BY_AWS);
     size.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        inventory::{CidrReservation, ReservationKind},
+        outcome::SubnetLedger,
+        source::Reading,
+        tests::{
+            addresses::{cluster, interfaces, leaked, once},
+            fixtures::{interface, now},
+        },
+    };
+
+    /// The ledger when EC2 counts so many addresses less than the interfaces leave, with these reservations.
+    fn ledger(fewer: u32, reservations: &[(&str, ReservationKind)]) -> SubnetLedger {
+        let mut snapshot = cluster();
+        snapshot.ec2.subnets.last_good.as_mut().unwrap().value[0].available -= fewer;
+        let row = |(cidr, kind): &(&str, ReservationKind)| CidrReservation {
+            subnet: "subnet-1".into(),
+            cidr: cidr.parse().unwrap(),
+            kind: kind.clone(),
+        };
+        snapshot.ec2.reservations = Reading::fresh(reservations.iter().map(row).collect(), now());
+        once(&snapshot).subnets[0].ledger.unwrap()
+    }
+
+    #[test]
+    fn reserved_ranges_explain_what_ec2_does_not_count_as_free() {
+        use ReservationKind::{Explicit, Prefix};
+        let far = "10.0.0.64/27";
+        for (fewer, reservations, reserved, unaccounted) in [
+            (0, &[(far, Prefix)][..], 0, 0),
+            (32, &[(far, Prefix)], 32, 0),
+            (40, &[(far, Prefix)], 32, 8),
+            (40, &[], 0, 40),
+            (32, &[(far, Explicit)], 32, 0),
+            (31, &[(far, Explicit)], 0, 31),
+            // The last of a subnet is that of AWS; the first sixteen of this one are on interfaces.
+            (15, &[("10.0.0.240/28", Prefix)], 15, 0),
+            (2, &[("10.0.0.0/28", Prefix)], 0, 2),
+        ] {
+            let ledger = ledger(fewer, reservations);
+            assert_eq!(
+                (ledger.reserved_ranges, ledger.unaccounted),
+                (reserved, unaccounted),
+                "{fewer} {reservations:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn interfaces_of_nobody_are_booked_whole() {
+        let mut snapshot = cluster();
+        let mut balancer = interface("eni-elb", "subnet-1");
+        balancer.description = "ELB app/shop".into();
+        balancer.primary = Some([10, 0, 0, 230].into());
+        interfaces(&mut snapshot).extend([leaked("eni-old", 300, &[]), leaked("eni-new", 3, &[]), balancer]);
+        let subnet = &once(&snapshot).subnets[0];
+        let ledger = subnet.ledger.unwrap();
+        assert_eq!((ledger.leaked, ledger.other), (6, 1));
+        // On its way to an instance: an own address, and five that wait for pods, beside the nodes' 2 and 6.
+        assert_eq!((ledger.own, ledger.warm), (3, 11));
+        let others: Vec<_> = subnet.others.iter().map(|(who, addresses)| (who.name(), *addresses)).collect();
+        assert_eq!(others, [("load-balancer", 1)]);
+    }
+}

@@ -3,11 +3,7 @@
 //! Only what this cluster's CNI or the resource controller made can be leaked. An interface that says it is another
 //! cluster's, or whose instance lives and is no node of this one, is somebody else's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -161,7 +157,7 @@ impl<'a> Known<'a> {
         match interface.kind {
             InterfaceKind::Branch if !is_free => Owner::Branch,
             _ if is_free && attached.is_none() && made_for_pods(interface) => self.unattached(interface),
-            _ => Owner::Other(service(interface, attached.is_some())),
+            _ => Owner::Other(requester(interface, attached.is_some())),
         }
     }
 
@@ -184,6 +180,10 @@ impl<'a> Known<'a> {
         }
         if interface.tag("eks:kubernetes-cni-node-name").is_some() {
             return Some(OtherOwner::AutoMode);
+        }
+        let service = service(interface);
+        if service.is_some() {
+            return service;
         }
         let made_for = made_for(interface);
         let instance = attached.or(made_for.as_ref()).and_then(|instance| self.instances.get(instance));
@@ -236,27 +236,29 @@ fn made_for_pods(interface: &Interface) -> bool {
     (is_made(interface) || taken_over) && !is_users(interface) && !interface.requester_managed
 }
 
-/// The service that has an interface: by its kind, then its description, then who asked for it.
-fn service(interface: &Interface, on_instance: bool) -> OtherOwner {
-    if let InterfaceKind::Other(kind) = &interface.kind {
-        return match &**kind {
-            "load_balancer" | "network_load_balancer" | "gateway_load_balancer" => OtherOwner::LoadBalancer,
-            "nat_gateway" | "natGateway" => OtherOwner::NatGateway,
-            "vpc_endpoint" | "gateway_load_balancer_endpoint" | "ec2_instance_connect_endpoint" => OtherOwner::Endpoint,
-            "lambda" => OtherOwner::Function,
-            "efs" => OtherOwner::FileSystem,
-            "transit_gateway" => OtherOwner::TransitGateway,
-            _ => OtherOwner::Service,
-        };
-    }
-    let described = described(&interface.description);
-    described.unwrap_or(match interface.requester.as_deref() {
+/// The service that has an interface, by its kind, then by its description.
+fn service(interface: &Interface) -> Option<OtherOwner> {
+    let InterfaceKind::Other(kind) = &interface.kind else { return described(&interface.description) };
+    Some(match &**kind {
+        "load_balancer" | "network_load_balancer" | "gateway_load_balancer" => OtherOwner::LoadBalancer,
+        "nat_gateway" | "natGateway" => OtherOwner::NatGateway,
+        "vpc_endpoint" | "gateway_load_balancer_endpoint" | "ec2_instance_connect_endpoint" => OtherOwner::Endpoint,
+        "lambda" => OtherOwner::Function,
+        "efs" => OtherOwner::FileSystem,
+        "transit_gateway" => OtherOwner::TransitGateway,
+        _ => OtherOwner::Service,
+    })
+}
+
+/// Who asked for an interface that neither its kind nor its description tells.
+fn requester(interface: &Interface, on_instance: bool) -> OtherOwner {
+    match interface.requester.as_deref() {
         _ if on_instance => OtherOwner::OtherInstance,
         Some("amazon-elb") => OtherOwner::LoadBalancer,
         Some("amazon-rds" | "amazon-elasticache" | "amazon-redshift") => OtherOwner::Database,
         _ if interface.requester_managed => OtherOwner::Service,
         _ => OtherOwner::Unknown,
-    })
+    }
 }
 
 /// The service that writes such descriptions.
@@ -302,7 +304,99 @@ pub(super) fn is_unmanaged(interface: &Interface, instance: &InstanceId, manage_
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fixtures::interface;
+    use crate::{facts::Facts, tests::fixtures::interface};
+
+    /// The owner of one interface in the fixtures' cluster `prod` of two nodes, and one node that is left alone.
+    fn owner_of(change: impl FnOnce(&mut Interface)) -> Owner {
+        let mut snapshot = crate::tests::addresses::cluster();
+        let mut windows = (*snapshot.nodes.value().unwrap()[0]).clone();
+        windows.name = "windows".into();
+        windows.instance = Some("i-windows".into());
+        windows.platform = Platform::Windows;
+        snapshot.nodes.last_good.as_mut().unwrap().value.push(windows.into());
+        let mut row = interface("eni-x", "subnet-1");
+        change(&mut row);
+        crate::tests::addresses::interfaces(&mut snapshot).push(row);
+        let (policy, memory) = Default::default();
+        Facts::of(&snapshot, &policy, &memory).owners.pop().unwrap()
+    }
+
+    fn unattached(description: &str, tags: &[(&str, &str)]) -> Owner {
+        owner_of(|row| {
+            row.status = InterfaceStatus::Available;
+            row.description = description.into();
+            row.tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        })
+    }
+
+    #[test]
+    fn what_the_cni_made_is_leaked_once_it_is_no_churn() {
+        assert_eq!(unattached("aws-K8S-i-1", &[(CREATED_AT, "2026-11-21T09:00:00Z")]), Owner::Leaked);
+        assert_eq!(unattached("aws-K8S-i-1", &[(CREATED_AT, "2026-11-21T11:55:00Z")]), Owner::InTransit);
+        assert_eq!(unattached("aws-K8S-i-1", &[]), Owner::Leaked);
+        assert_eq!(unattached("aws-k8s-trunk-eni", &[]), Owner::Leaked);
+        assert_eq!(unattached("mine", &[(OWNER, "amazon-vpc-cni")]), Owner::Leaked, "taken over, then left behind");
+        assert_eq!(unattached("AWS-K8S-i-1", &[]), Owner::Other(OtherOwner::Unknown), "case matters");
+        assert_eq!(unattached("aws-K8S-i-1", &[(NO_MANAGE, "true")]), Owner::Other(OtherOwner::Unknown));
+    }
+
+    #[test]
+    fn another_cluster_is_known_by_its_tag() {
+        for key in ["cluster.k8s.amazonaws.com/name", "eks:cluster-name"] {
+            assert_eq!(unattached("aws-K8S-i-1", &[(key, "prod")]), Owner::Leaked);
+            assert_eq!(unattached("aws-K8S-i-1", &[(key, "staging")]), Owner::Other(OtherOwner::OtherCluster));
+        }
+        let owned = [("kubernetes.io/cluster/staging", "owned")];
+        assert_eq!(unattached("aws-k8s-trunk-eni", &owned), Owner::Other(OtherOwner::OtherCluster));
+    }
+
+    #[test]
+    fn others_are_told_apart_by_kind_description_and_requester() {
+        let described = |text: &str| owner_of(|row| row.description = text.into());
+        let of_kind = |word: &str| owner_of(|row| row.kind = InterfaceKind::parse(word));
+        let asked_by = |who: &str| {
+            owner_of(|row| {
+                row.requester = Some(who.into());
+                row.requester_managed = true;
+            })
+        };
+        for (owner, name) in [
+            (described("ELB app/shop/1"), "load-balancer"),
+            (of_kind("network_load_balancer"), "load-balancer"),
+            (of_kind("nat_gateway"), "nat-gateway"),
+            (described("VPC Endpoint Interface vpce-1"), "endpoint"),
+            (of_kind("lambda"), "function"),
+            (described("RDSNetworkInterface"), "database"),
+            (described("EFS mount target for fs-1"), "file-system"),
+            (of_kind("transit_gateway"), "transit-gateway"),
+            (described("Amazon EKS staging"), "control-plane"),
+            (described("arn:aws-cn:ecs:cn-north-1:1:attachment/x"), "container-task"),
+            (asked_by("amazon-elb"), "load-balancer"),
+            (asked_by("amazon-something"), "service"),
+            (of_kind("quicksight"), "service"),
+            (described("whatever"), "unknown"),
+        ] {
+            assert!(matches!(owner, Owner::Other(who) if who.name() == name), "{owner:?} is not {name}");
+        }
+    }
+
+    #[test]
+    fn instances_are_nodes_left_alone_or_others() {
+        let on = |instance: &str| {
+            owner_of(|row| {
+                row.attachment = Some(crate::inventory::Attachment {
+                    instance: Some(instance.into()),
+                    device_index: 1,
+                    card_index: 0,
+                    delete_on_termination: None,
+                    attached_at: None,
+                });
+            })
+        };
+        assert_eq!(on("i-1"), Owner::Node(1));
+        assert_eq!(on("i-windows"), Owner::Other(OtherOwner::LeftAloneNode));
+        assert_eq!(on("i-else"), Owner::Other(OtherOwner::OtherInstance));
+    }
 
     #[test]
     fn the_no_manage_tag_counts_only_with_exactly_true() {

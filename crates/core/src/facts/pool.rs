@@ -188,3 +188,93 @@ fn book<'a>(
     }
     strays
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use crate::{
+        outcome::NodeAddresses,
+        snapshot::PodPhase,
+        tests::{
+            addresses::{cluster, interfaces, once, pod_mut, with_env},
+            fixtures::{Cluster, interface, now},
+        },
+    };
+
+    /// Node 0 of the fixtures: six addresses for pods, three pods.
+    fn addresses(snapshot: &crate::snapshot::ClusterSnapshot) -> NodeAddresses {
+        once(snapshot).nodes[0].addresses.unwrap()
+    }
+
+    fn finished(cool_down: Option<&str>, ago: i64) -> NodeAddresses {
+        let env: Vec<_> = cool_down.map(|seconds| ("IP_COOLDOWN_PERIOD", seconds)).into_iter().collect();
+        let mut snapshot = with_env(&env);
+        let pod = pod_mut(&mut snapshot, "resizer-0-1");
+        pod.phase = PodPhase::Finished;
+        pod.finished_at = Some(now() - SignedDuration::from_secs(ago));
+        addresses(&snapshot)
+    }
+
+    #[test]
+    fn a_finished_pods_address_cools_down_and_is_then_free_though_it_still_names_it() {
+        for (cool_down, ago, (cooling, finished_only)) in
+            [(None, 29, (1, 0)), (None, 30, (0, 1)), (Some("120"), 100, (1, 0)), (Some("0"), 0, (0, 1))]
+        {
+            let seen = finished(cool_down, ago);
+            assert_eq!((seen.used, seen.cooling, seen.finished, seen.warm), (2, cooling, finished_only, 3), "{ago}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_one_class_whoever_claims_it() {
+        let mut snapshot = cluster();
+        let address = pod_mut(&mut snapshot, "resizer-0-0").address;
+        // Another pod that runs, and one that has finished, name it, too.
+        pod_mut(&mut snapshot, "resizer-0-1").address = address;
+        let third = pod_mut(&mut snapshot, "resizer-0-2");
+        (third.address, third.phase) = (address, PodPhase::Finished);
+        let seen = addresses(&snapshot);
+        assert_eq!((seen.held, seen.used, seen.finished, seen.warm), (6, 1, 0, 5));
+    }
+
+    #[test]
+    fn what_the_cni_leaves_alone_is_stranded_unless_a_pod_has_it() {
+        let mut snapshot = cluster();
+        interfaces(&mut snapshot)[0].tags = [("node.k8s.amazonaws.com/no_manage".into(), "true".into())].into();
+        assert_eq!(addresses(&snapshot).stranded, 0, "the primary is always managed");
+        let mut second = interface("eni-0-9", "subnet-1");
+        second.attachment = interfaces(&mut snapshot)[0].attachment.clone();
+        second.attachment.as_mut().unwrap().device_index = 1;
+        second.tags = interfaces(&mut snapshot)[0].tags.clone();
+        second.secondary = [[10, 0, 0, 220].into(), [10, 0, 0, 221].into()].into();
+        interfaces(&mut snapshot).push(second);
+        pod_mut(&mut snapshot, "resizer-0-0").address = Some([10, 0, 0, 221].into());
+        let seen = addresses(&snapshot);
+        assert_eq!((seen.held, seen.used, seen.warm, seen.stranded), (8, 3, 4, 1));
+    }
+
+    #[test]
+    fn other_cards_serve_pods_only_with_several_of_them_in_use() {
+        for (env, warm, stranded) in [(&[][..], 4, 2), (&[("ENABLE_MULTI_NIC", "true")], 6, 0)] {
+            let mut snapshot = Cluster::new("10.0.0.0/24", env).node("m5.large", 29, &[4], 0).snapshot();
+            let mut other = interface("eni-0-9", "subnet-1");
+            other.attachment = interfaces(&mut snapshot)[0].attachment.clone();
+            other.attachment.as_mut().unwrap().card_index = 1;
+            other.primary = Some([10, 0, 0, 219].into());
+            other.secondary = [[10, 0, 0, 220].into(), [10, 0, 0, 221].into()].into();
+            interfaces(&mut snapshot).push(other);
+            let seen = addresses(&snapshot);
+            assert_eq!((seen.own, seen.held, seen.warm, seen.stranded), (2, 6, warm, stranded));
+        }
+    }
+
+    #[test]
+    fn a_subnet_that_is_out_of_bounds_strands_what_is_in_it() {
+        let mut snapshot = cluster();
+        snapshot.ec2.subnets.last_good.as_mut().unwrap().value[0].tags =
+            [("kubernetes.io/role/cni".into(), "0".into())].into();
+        let seen = addresses(&snapshot);
+        assert_eq!((seen.used, seen.warm, seen.stranded), (3, 0, 3));
+    }
+}

@@ -137,6 +137,12 @@ impl<'a> Violations<'a> {
         self.suspects.push(Suspect { identity, since, finding, proven });
     }
 
+    /// Since when this rule suspects a subject, in data seen before.
+    pub(crate) fn suspected_since(&self, subject: &Subject, identity: &str) -> Option<Timestamp> {
+        let fingerprint = finding::fingerprint(self.meta.code, subject);
+        self.memory.suspected_since(&format!("{fingerprint} {identity}"))
+    }
+
     /// Whether this rule's finding about a subject was open before: thresholds with hysteresis ask.
     pub(crate) fn was_open(&self, subject: &Subject) -> bool {
         self.memory.was_open(&finding::fingerprint(self.meta.code, subject))

@@ -70,8 +70,10 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let apart = SignedDuration::from_secs(policy.thresholds.leak_seconds.into());
     let interfaces = facts.snapshot.ec2.interfaces.value().into_iter().flatten().zip(&facts.owners);
     for (interface, _) in interfaces.filter(|(_, owner)| **owner == Owner::Leaked) {
-        let leak = Leak::of(facts, interface, seen_at);
-        let place = Place::in_subnet(&interface.subnet, Subject::Interface(interface.id.clone()));
+        let subject = Subject::Interface(interface.id.clone());
+        let since = found.suspected_since(&subject, "").unwrap_or(seen_at);
+        let leak = Leak::of(facts, interface, since, seen_at);
+        let place = Place::in_subnet(&interface.subnet, subject);
         let place = Place { group: format!("{} {}", interface.subnet, leak.cause.name()).into(), ..place };
         found.suspicion(place, "", seen_at, apart, violation(facts, &leak));
     }
@@ -115,6 +117,7 @@ fn violation(facts: &Facts<'_>, leak: &Leak<'_>) -> sink::Violation {
 mod tests {
     use crate::{
         finding::Severity,
+        inventory::InterfaceKind,
         outcome::{ConditionStatus, ConditionType, RuleAnswer},
         source::{FaultCategory, Reading, Source},
         tests::{
@@ -160,6 +163,20 @@ mod tests {
                 finding.message.contains(why) && finding.message.contains("the tag of cluster prod"),
                 "{finding:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_trunk_that_says_no_age_is_overdue_by_how_long_it_was_seen() {
+        let mut snapshot = cluster();
+        let mut trunk = leaked("eni-trunk", 0, &[CLUSTER, ("eks:eni:owner", "eks-vpc-resource-controller")]);
+        trunk.kind = InterfaceKind::Trunk;
+        trunk.tags = trunk.tags.iter().filter(|(key, _)| !key.ends_with("createdAt")).cloned().collect();
+        interfaces(&mut snapshot).push(trunk);
+        for (seconds, severity) in [(900, Severity::Info), (7_200, Severity::Warning)] {
+            let finding = of(&twice(&snapshot, seconds), CODE).remove(0);
+            assert_eq!(finding.severity, severity);
+            assert!(finding.message.starts_with("trunk eni-trunk, of unknown age, with"), "{finding:?}");
         }
     }
 

@@ -54,9 +54,11 @@ pub(super) enum Cause {
 }
 
 impl<'a> Leak<'a> {
-    pub(super) fn of(facts: &Facts<'_>, interface: &'a Interface, now: Timestamp) -> Self {
+    /// `since` says when it was seen first: trunks and branches do not say when they were made.
+    pub(super) fn of(facts: &Facts<'_>, interface: &'a Interface, since: Timestamp, now: Timestamp) -> Self {
         let age = owner::created_at(interface).map(|created| now.duration_since(created));
-        Self { interface, age, instance: owner::made_for(interface), cause: cause(facts, interface, age) }
+        let at_least = age.unwrap_or_else(|| now.duration_since(since));
+        Self { interface, age, instance: owner::made_for(interface), cause: cause(facts, interface, at_least) }
     }
 
     /// What it is, in a message.
@@ -90,11 +92,8 @@ impl<'a> Leak<'a> {
     }
 }
 
-fn cause(facts: &Facts<'_>, interface: &Interface, age: Option<SignedDuration>) -> Cause {
-    let in_time = match age {
-        Some(age) if age >= OVERDUE => Cause::Overdue,
-        _ => Cause::Pending,
-    };
+fn cause(facts: &Facts<'_>, interface: &Interface, age: SignedDuration) -> Cause {
+    let in_time = if age >= OVERDUE { Cause::Overdue } else { Cause::Pending };
     if owner::has_owner_tag(interface) && owner::clusters(&interface.tags).next().is_some() {
         return in_time;
     }

@@ -148,22 +148,20 @@ mod tests {
         snapshot
     }
 
-    fn ago(hours: i64) -> Option<jiff::Timestamp> {
-        Some(now() - SignedDuration::from_hours(hours))
+    fn stopped(id: &str, hours: i64) -> Instance {
+        instance(id, "stopped", Some(now() - SignedDuration::from_hours(hours)))
     }
 
     #[test]
     fn a_stopped_node_is_waste() {
-        let finding = of(&once(&with(instance("i-0", "stopped", ago(5)))), CODE).remove(0);
+        let finding = of(&once(&with(stopped("i-0", 5))), CODE).remove(0);
         assert_eq!(finding.message, "i-0 is stopped for 5 h and holds 7 addresses on 1 interface");
         assert_eq!(finding.remediation, "aws ec2 terminate-instances --instance-ids i-0 gives 7 addresses back.");
     }
 
     #[test]
     fn instances_that_run_just_stopped_or_are_not_ours_are_not_judged() {
-        for row in
-            [instance("i-0", "running", ago(5)), instance("i-0", "stopped", ago(0)), instance("i-x", "stopped", ago(5))]
-        {
+        for row in [instance("i-0", "running", None), stopped("i-0", 0), stopped("i-x", 5)] {
             assert_eq!(of(&once(&with(row)), CODE), []);
         }
     }
