@@ -64,6 +64,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         match node.pod_capacity() {
             Some(capacity) if excess(node, capacity) > 0 => found.node(node, violation(node, capacity)),
             None if node.limits.is_none() => found.lacks(Source::InstanceTypes),
+            None if super::sizing_is_unknown(node) => found.lacks(Source::AwsNode),
             Some(_) | None => {}
         }
     }

@@ -52,6 +52,11 @@ fn settled_pools<'f, 'a>(facts: &'f Facts<'a>) -> impl Iterator<Item = (&'f Node
     pools.filter(|(node, _)| !facts.is_young(node) && !Kind::of(node).is_some_and(|kind| kind.adopts_only()))
 }
 
+/// Whether a node's targets come from where they cannot be read: the model would take them for unset.
+fn sizing_is_unknown(node: &NodeFacts<'_>) -> bool {
+    node.cni.as_ref().is_some_and(|cni| !cni.sizing_is_known())
+}
+
 /// Pods that have an address of a node at most, where its settings freeze the pool below what the node could serve.
 ///
 /// What a pool had when the settings came stays.
@@ -68,4 +73,29 @@ fn is_empty(node: &NodeFacts<'_>, pool: &Pool<'_>) -> bool {
     let attached = node.interfaces.as_ref().is_some_and(|list| !list.is_empty());
     let wants = || Kind::of(node).and_then(|kind| kind.new_node(0)).is_some_and(|settled| settled.held > 0);
     takes_pods && attached && pool.managed() == 0 && wants()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{
+        outcome::RuleAnswer,
+        snapshot::EnvValue,
+        source::Source,
+        tests::{fixtures::Cluster, nodes::answer},
+    };
+
+    #[test]
+    fn targets_that_cannot_be_read_are_not_taken_for_unset() {
+        let mut snapshot = Cluster::new("10.0.0.0/20", &[]).node("m6a.32xlarge", 250, &[49, 49], 1).snapshot();
+        let aws_node = &mut snapshot.aws_node.last_good.as_mut().unwrap().value;
+        let mut env = (*aws_node.template).clone();
+        env.values.insert("WARM_IP_TARGET".into(), EnvValue::Unresolved("config map warm".into()));
+        aws_node.pods[0].env = Arc::new(env);
+        for code in ["IPAM202", "IPAM210", "IPAM211", "IPAM212", "IPAM213"] {
+            let missing = vec![Source::AwsNode];
+            assert_eq!(answer(code, &snapshot), RuleAnswer::Inconclusive { missing, suspects: 0 }, "{code}");
+        }
+    }
 }

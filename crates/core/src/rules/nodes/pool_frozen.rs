@@ -57,7 +57,7 @@ rule! {
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for (node, _) in super::settled_pools(facts) {
-        if node.cni.as_ref().is_some_and(|cni| !cni.sizing_is_known()) {
+        if super::sizing_is_unknown(node) {
             found.lacks(Source::AwsNode);
         } else if let Some(limit) = super::frozen_at(node) {
             found.node(node, violation(facts, node, limit));

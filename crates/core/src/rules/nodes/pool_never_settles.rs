@@ -60,7 +60,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     // Few kinds of nodes can be restless at all; only theirs are looked at one by one.
     let mut restless: HashMap<Kind, bool> = HashMap::new();
     for (node, pool) in super::settled_pools(facts).filter(|(node, _)| !node.node.cordoned) {
-        if node.cni.as_ref().is_some_and(|cni| !cni.sizing_is_known()) {
+        if super::sizing_is_unknown(node) {
             found.lacks(Source::AwsNode);
             continue;
         }

@@ -5,6 +5,7 @@ use crate::{
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink},
+    source::Source,
     text,
 };
 
@@ -59,6 +60,9 @@ rule! {
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     for (node, pool) in super::settled_pools(facts) {
+        if super::sizing_is_unknown(node) {
+            found.lacks(Source::AwsNode);
+        }
         let limit = policy.for_node(node.node).idle_addresses;
         if let Some(better) = facts.advice.node(node).filter(|better| better.freed > limit) {
             found.node(node, violation(facts, node, pool, better));

@@ -59,6 +59,9 @@ rule! {
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let seen_at = facts.as_of(Source::NetworkInterfaces).unwrap_or(facts.snapshot.taken_at);
     for (node, pool) in super::settled_pools(facts) {
+        if super::sizing_is_unknown(node) {
+            found.lacks(Source::AwsNode);
+        }
         let Some(room) = node.room().filter(|room| *room > 0) else { continue };
         let thresholds = policy.for_node(node.node);
         let said_elsewhere = || super::frozen_at(node).is_some() || super::is_empty(node, pool);
