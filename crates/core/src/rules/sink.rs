@@ -38,7 +38,7 @@ pub(crate) struct Suspect {
 }
 
 /// What a rule says of one subject.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Violation {
     /// How bad it is here; at most the rule's own severity.
     pub severity: Severity,

@@ -1,5 +1,7 @@
 //! One environment of the CNI under a rule: the template's, or that of pods that run another one.
 
+use std::sync::Arc;
+
 use crate::{
     cni::{CniConfig, CniVersion},
     facts::{
@@ -71,18 +73,19 @@ pub(super) fn each(
             continue;
         }
         let environment = Environment { facts, installation, variant };
+        let Some(violation) = check(&environment) else { continue };
         if variant.is_template {
-            if let Some(violation) = check(&environment) {
-                found.subject(Subject::DaemonSet(daemon_set.clone()), violation);
-            }
+            found.subject(Subject::DaemonSet(daemon_set.clone()), violation);
             continue;
         }
         for node in environment.nodes() {
-            let Some(violation) = check(&environment) else { break };
-            let name = node.node.name.clone();
-            let place =
-                Place { subject: Subject::Node(name.clone()), home: Home::Node(name), group: daemon_set.clone() };
-            found.at(place, violation);
+            found.at(on_node(node, daemon_set), violation.clone());
         }
     }
+}
+
+/// A node, as part of the DaemonSet's problem.
+pub(super) fn on_node(node: &NodeFacts<'_>, daemon_set: &Arc<str>) -> Place {
+    let name = node.node.name.clone();
+    Place { subject: Subject::Node(name.clone()), home: Home::Node(name), group: daemon_set.clone() }
 }

@@ -5,11 +5,12 @@ use crate::{
         Facts,
         installation::{Installation, Variant},
     },
-    finding::{Home, Severity, Subject},
+    finding::Severity,
     policy::AuditPolicy,
     rules::{
         Violations,
-        sink::{self, Place, Violation},
+        configuration::environment,
+        sink::{self, Violation},
     },
     text,
 };
@@ -68,11 +69,9 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let nodes = u32::try_from(facts.nodes.len()).unwrap_or(u32::MAX);
     for variant in installation.variants.iter().filter(|variant| !variant.is_template) {
         let behind = u32::try_from(variant.nodes.len()).unwrap_or(u32::MAX);
+        let violation = difference(installation, variant, behind, nodes);
         for node in variant.nodes.iter().filter_map(|&at| facts.nodes.get(at)) {
-            let name = node.node.name.clone();
-            let group = installation.aws_node.daemon_set.clone();
-            let place = Place { subject: Subject::Node(name.clone()), home: Home::Node(name), group };
-            found.at(place, difference(installation, variant, behind, nodes));
+            found.at(environment::on_node(node, &installation.aws_node.daemon_set), violation.clone());
         }
     }
 }
