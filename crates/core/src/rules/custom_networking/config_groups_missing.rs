@@ -65,12 +65,15 @@ const QUOTA: usize = 5;
 const MOST: usize = 16;
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    for used in words::uses(facts, found) {
+    let uses = words::uses(facts, found);
+    let unknown = unknown_groups(facts, uses);
+    for used in uses {
         let Some(config) = used.config.filter(|config| !config.security_groups.is_empty()) else { continue };
         if too_many(facts, used, config, found) || !words::has(facts, found, Source::SecurityGroups) {
             continue;
         }
-        let missing = missing(facts, config);
+        let missing = config.security_groups.iter().filter(|group| unknown.contains(group));
+        let missing: Vec<String> = missing.map(ToString::to_string).collect();
         if missing.is_empty() {
             continue;
         }
@@ -101,23 +104,30 @@ fn severity(facts: &Facts<'_>, used: &Use<'_>) -> Severity {
     if words::take_pods(used.nodes(facts)) { Severity::Critical } else { Severity::Warning }
 }
 
-/// Groups that nothing in the VPC knows. One that an interface has is usable, whoever owns it.
-fn missing(facts: &Facts<'_>, config: &EniConfig) -> Vec<String> {
+/// Groups of ENIConfigs in use that nothing in the VPC knows. One that an interface has is usable, whoever owns it.
+fn unknown_groups<'a>(facts: &Facts<'a>, uses: &[Use<'a>]) -> BTreeSet<&'a Arc<str>> {
+    let named = uses.iter().filter_map(|used| used.config).flat_map(|config| config.security_groups.iter());
     let listed = facts.snapshot.ec2.security_groups.value().into_iter().flatten().map(|group| &group.id);
-    let interfaces = facts.snapshot.ec2.interfaces.value().into_iter().flatten();
-    let on_interfaces = interfaces.flat_map(|interface| interface.groups.iter());
-    let known: BTreeSet<&Arc<str>> = listed.chain(on_interfaces).collect();
-    config.security_groups.iter().filter(|group| !known.contains(group)).map(ToString::to_string).collect()
+    let listed: BTreeSet<&Arc<str>> = listed.collect();
+    let mut unknown: BTreeSet<&Arc<str>> = named.filter(|group| !listed.contains(group)).collect();
+    if !unknown.is_empty() {
+        for interface in facts.snapshot.ec2.interfaces.value().into_iter().flatten() {
+            for group in &interface.groups {
+                unknown.remove(group);
+            }
+        }
+    }
+    unknown
 }
 
 fn too_many(facts: &Facts<'_>, used: &Use<'_>, config: &EniConfig, found: &mut Violations<'_>) -> bool {
     let groups = config.security_groups.len();
-    let interfaces = facts.snapshot.ec2.interfaces.value();
-    let raised = interfaces.is_some_and(|list| list.iter().any(|interface| interface.groups.len() > QUOTA));
+    let interfaces = || facts.snapshot.ec2.interfaces.value();
+    let raised = || interfaces().is_some_and(|list| list.iter().any(|interface| interface.groups.len() > QUOTA));
     let severity = match groups {
         0..=QUOTA => return false,
         _ if groups > MOST => severity(facts, used),
-        _ if raised => return false,
+        _ if raised() => return false,
         _ => Severity::Warning,
     };
     let violation = sink::Violation {
