@@ -107,8 +107,8 @@ fn severity(facts: &Facts<'_>, used: &Use<'_>) -> Severity {
 /// Groups of ENIConfigs in use that nothing in the VPC knows. One that an interface has is usable, whoever owns it.
 fn unknown_groups<'a>(facts: &Facts<'a>, uses: &[Use<'a>]) -> BTreeSet<&'a Arc<str>> {
     let named = uses.iter().filter_map(|used| used.config).flat_map(|config| config.security_groups.iter());
-    let listed = facts.snapshot.ec2.security_groups.value().into_iter().flatten().map(|group| &group.id);
-    let listed: BTreeSet<&Arc<str>> = listed.collect();
+    let Some(listed) = facts.snapshot.ec2.security_groups.value() else { return BTreeSet::new() };
+    let listed: BTreeSet<&Arc<str>> = listed.iter().map(|group| &group.id).collect();
     let mut unknown: BTreeSet<&Arc<str>> = named.filter(|group| !listed.contains(group)).collect();
     if !unknown.is_empty() {
         for interface in facts.snapshot.ec2.interfaces.value().into_iter().flatten() {

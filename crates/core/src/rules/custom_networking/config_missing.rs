@@ -1,12 +1,10 @@
 //! IPAM501: nodes ask for an ENIConfig that does not exist.
 
-use jiff::SignedDuration;
-
 use super::words;
 use crate::{
     facts::{
         Facts, NodeFacts,
-        eni_config::{ChosenBy, Use},
+        eni_config::{Choice, ChosenBy, Use},
     },
     finding::{Severity, Subject},
     policy::AuditPolicy,
@@ -64,7 +62,7 @@ rule! {
 
 const CRD: &str = "eniconfigs.crd.k8s.amazonaws.com";
 
-fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let uses = words::uses(facts, found);
     if facts.custom_networking.is_not_installed() {
         not_installed(facts, uses, found);
@@ -76,9 +74,9 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
         return;
     }
     for used in missing {
-        let settled = |(node, choice): (&NodeFacts<'_>, &crate::facts::eni_config::Choice<'_>)| {
-            choice.by != ChosenBy::Nothing || !is_young(facts, policy, node)
-        };
+        // A node gets its labels within moments after it registers.
+        let settled =
+            |(node, choice): (&NodeFacts<'_>, &Choice<'_>)| choice.by != ChosenBy::Nothing || !facts.is_young(node);
         if used.choices(facts).any(settled) {
             found.subject(Subject::EniConfig(used.name.into()), violation(facts, used));
         }
@@ -116,7 +114,7 @@ fn by_zone(facts: &Facts<'_>, used: &Use<'_>) -> Option<String> {
         let zone = node.node.zone.as_ref();
         zone.is_some_and(|zone| configs.iter().any(|config| *config.name == *zone.as_str()))
     };
-    let falls_back = |(_, choice): (_, &crate::facts::eni_config::Choice<'_>)| choice.by == ChosenBy::Nothing;
+    let falls_back = |(_, choice): (_, &Choice<'_>)| choice.by == ChosenBy::Nothing;
     let all = used.choices(facts).all(falls_back) && used.nodes(facts).all(named);
     all.then(|| format!("Set ENI_CONFIG_LABEL_DEF={ZONE}: there is an ENIConfig for each of their zones."))
 }
@@ -163,12 +161,6 @@ fn and_empty(nodes: u32) -> String {
     }
 }
 
-/// A node gets its labels within moments after it registers.
-fn is_young(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>) -> bool {
-    let settle = SignedDuration::from_secs(policy.for_node(node.node).settle_seconds.into());
-    node.node.created_at.is_some_and(|at| facts.snapshot.taken_at.duration_since(at) < settle)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +201,7 @@ mod tests {
     fn a_node_that_has_no_labels_yet_is_given_time() {
         let snapshot = custom(1, |node| {
             node.labels = Box::default();
-            node.created_at = Some(crate::tests::fixtures::now() - SignedDuration::from_secs(20));
+            node.created_at = Some(crate::tests::fixtures::now() - jiff::SignedDuration::from_secs(20));
         });
         assert_eq!(findings(&snapshot, CODE), []);
     }

@@ -61,7 +61,7 @@ rule! {
     check: check,
 }
 
-fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let choices = words::uses(facts, found).iter().flat_map(|used| used.choices(facts));
     let with_branches: Vec<_> = choices.filter(|(node, _)| makes_branches(node)).collect();
     if with_branches.is_empty() {
@@ -78,7 +78,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let by_name: BTreeMap<&NodeName, &CniNode> = cni_nodes.iter().map(|row| (&row.name, row)).collect();
     for (node, choice) in with_branches {
         let Some(cni_node) = by_name.get(&node.node.name) else { continue };
-        if cni_node.wants_trunk && !is_young(facts, policy, node) {
+        if cni_node.wants_trunk && !facts.is_young(node) {
             compare(facts, node, choice, cni_node, found);
         }
     }
@@ -86,11 +86,6 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 
 fn makes_branches(node: &NodeFacts<'_>) -> bool {
     node.cni.as_ref().is_some_and(|cni| cni.config().pod_eni.value_or(false))
-}
-
-fn is_young(facts: &Facts<'_>, policy: &AuditPolicy, node: &NodeFacts<'_>) -> bool {
-    let settle = jiff::SignedDuration::from_secs(policy.for_node(node.node).settle_seconds.into());
-    node.node.created_at.is_some_and(|at| facts.snapshot.taken_at.duration_since(at) < settle)
 }
 
 fn compare(

@@ -46,8 +46,9 @@ rule! {
     /// ## When it fires
     ///
     /// With custom networking on, a node's primary interface holds secondary addresses or serves pods from a prefix, or
-    /// another of its interfaces for pods is in another subnet than its ENIConfig says. Not for an ENIConfig that names
-    /// the node's own subnet, and not while IPAM501 finds that there is no ENIConfig.
+    /// another of its interfaces holds addresses for pods in another subnet than its ENIConfig says. Not for an ENIConfig that names
+    /// the node's own subnet, and not while IPAM501 finds that there is no ENIConfig. Information on a cordoned node: it
+    /// is on its way out.
     pub PodsInWrongSubnet;
     code: "IPAM510",
     name: "pods-in-wrong-subnet",
@@ -78,7 +79,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         let Some(config) = choice.config else { continue };
         let Some(outside) = outside(node, config).filter(|outside| *outside != Outside::default()) else { continue };
         let violation = sink::Violation {
-            severity: Severity::Warning,
+            severity: if node.node.cordoned { Severity::Info } else { Severity::Warning },
             message: message(node, config, &outside),
             remediation: "Replace the node: interfaces and addresses that it has stay where they are.".to_owned(),
             evidence: vec![
@@ -102,7 +103,7 @@ fn outside<'a>(node: &NodeFacts<'a>, config: &EniConfig) -> Option<Outside<'a>> 
         if interface.attachment.as_ref().is_some_and(crate::inventory::Attachment::is_primary) {
             outside.pods_on_primary = on.used();
             outside.on_primary = u32::try_from(interface.secondary.len()).unwrap_or(u32::MAX);
-        } else if interface.subnet != config.subnet {
+        } else if interface.subnet != config.subnet && interface.pod_addresses() > 0 {
             outside.pods_elsewhere += on.used();
             outside.elsewhere.push(&interface.subnet);
         }
