@@ -221,7 +221,8 @@ impl<'n, 'a> Demands<'n, 'a> {
         for demand in by_subnet.values_mut() {
             let drawers: BTreeSet<usize> = demand.drawers.iter().copied().collect();
             let homes: BTreeSet<usize> = demand.homes.iter().copied().collect();
-            if let Some((at, node)) = self.commonest(&demand.nodes()) {
+            // Those that take their pods' addresses here decide before those that only live here.
+            if let Some((at, node)) = self.commonest(&drawers).or_else(|| self.commonest(&homes)) {
                 let take = self.fresh(node, 0).map(|whole| share(whole, homes.contains(&at), drawers.contains(&at)));
                 demand.new_node_type = take.and_then(|_| Some(node.node.instance_type.as_ref()?.to_string()));
                 demand.new_node = Some(take.unwrap_or(LEAST));
@@ -233,15 +234,15 @@ impl<'n, 'a> Demands<'n, 'a> {
         self.by_subnet = by_subnet;
     }
 
-    /// Where discovery leaves a choice, and the rest of the choice has room for the next interface.
+    /// Where discovery leaves a choice, and another subnet of it has room for a whole new node.
     fn relieve(&mut self, discovery: &Discovery<'_>) {
         for outlook in discovery.outlooks() {
             let main = main_of(outlook);
             let rest = outlook.tried.iter().filter(|subnet| subnet.id != main.id);
             let most = rest.map(|subnet| subnet.available).max().unwrap_or_default();
             let Some(demand) = self.by_subnet.get_mut(&main.id) else { continue };
-            let next = demand.interface.or(demand.new_node).unwrap_or(LEAST);
-            if most >= next.addresses.max(1) {
+            let next = demand.new_node.unwrap_or(LEAST).addresses;
+            if most >= next.max(1) {
                 demand.relieved = true;
                 // The primary's own address is all that has to come from here.
                 let primary = u32::from(!demand.homes.is_empty());
@@ -258,16 +259,23 @@ impl<'n, 'a> Demands<'n, 'a> {
             return Some(demand.new_node.unwrap_or_default().times(new_nodes));
         }
         let mut all = Take::default();
-        for node in demand.drawers.iter().filter_map(|&at| self.nodes.get(at)) {
-            let most = self.fresh(node, most_pods(node)?)?;
+        let growing = demand.drawers.iter().filter_map(|&at| self.nodes.get(at)).filter(|node| !node.ipv6);
+        for node in growing {
+            let most = self.at_limits(node)?;
             let pool = node.pool.as_ref()?;
             all = all.plus(Take {
                 addresses: most.addresses.saturating_sub(pool.held + pool.own),
                 blocks: most.blocks.saturating_sub(pool.prefixes),
             });
         }
-        let (_, common) = self.commonest(&demand.nodes())?;
-        Some(all.plus(self.fresh(common, most_pods(common)?)?.times(new_nodes)))
+        let (_, common) = self.commonest(&demand.drawers.iter().copied().collect())?;
+        Some(all.plus(self.at_limits(common)?.times(new_nodes)))
+    }
+
+    /// What a new node like this one takes of all subnets together, with as many pods as it can have.
+    fn at_limits(&self, node: &NodeFacts<'_>) -> Option<Take> {
+        let pods = if node.ipv6 { 0 } else { node.pool_pods? + node.room()? };
+        self.fresh(node, pods)
     }
 
     /// What a new node like this one takes of all subnets together, with so many pods.
@@ -341,11 +349,6 @@ fn next_interface(node: &NodeFacts<'_>) -> Option<Take> {
     }
 }
 
-/// Pods of its pool at its limits.
-fn most_pods(node: &NodeFacts<'_>) -> Option<u32> {
-    Some(node.pool_pods? + node.room()?)
-}
-
 /// The cluster's name: the CNI's, or a tag that it puts on its interfaces.
 fn own_name(nodes: &[NodeFacts<'_>]) -> Option<String> {
     let configured = nodes.iter().find_map(|node| node.cni.as_ref()?.config.cluster_name.as_deref());
@@ -369,5 +372,111 @@ fn control_plane<'i>(interfaces: &'i [Interface], name: Option<&str>) -> BTreeSe
         Some(name) => by_cluster.remove(name).unwrap_or_default(),
         None if by_cluster.len() == 1 => by_cluster.into_values().flatten().collect(),
         None => BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{
+        engine,
+        memory::Memory,
+        outcome::SubnetOutcome,
+        policy::AuditPolicy,
+        snapshot::{ClusterSnapshot, EniConfig},
+        source::Reading,
+        tests::{
+            fixtures::{Cluster, now},
+            subnets::{add_other, add_subnet, in_prefix_mode, interfaces},
+        },
+    };
+
+    fn subnets(snapshot: &ClusterSnapshot) -> Vec<SubnetOutcome> {
+        engine::evaluate(snapshot, &AuditPolicy::default(), &Memory::default()).subnets
+    }
+
+    /// What is asked, with addresses, blocks and whether they are there.
+    fn needs(subnet: &SubnetOutcome) -> Vec<(&'static str, u32, u32, bool)> {
+        subnet.needs.iter().map(|need| (need.what, need.addresses, need.blocks, need.met)).collect()
+    }
+
+    #[test]
+    fn whole_interfaces_are_asked_for_by_default() {
+        let cluster = (0..12).fold(Cluster::new("10.0.0.0/23", &[]), |all, _| all.node("m5.large", 29, &[9, 9], 5));
+        let subnet = &subnets(&cluster.with_free(15).snapshot())[0];
+        assert_eq!(subnet.roles, ["node-home", "pods"]);
+        assert_eq!(
+            needs(subnet),
+            [("next node", 10, 0, true), ("next interface", 10, 0, true), ("surge", 20, 0, false)]
+        );
+    }
+
+    #[test]
+    fn prefixes_are_asked_for_in_blocks() {
+        let subnet = &subnets(&in_prefix_mode("10.0.0.0/26", &[&["10.0.0.16/28"], &["10.0.0.32/28"]]))[0];
+        assert_eq!((subnet.free, subnet.free_prefixes, subnet.largest_free), (25, Some(0), None));
+        assert_eq!(subnet.block_map.as_deref(), Some("1R 2P 1R"));
+        assert_eq!(
+            needs(subnet),
+            [
+                ("next node", 17, 1, false),
+                ("next interface", 17, 1, false),
+                ("next prefix", 16, 1, false),
+                ("surge", 17, 1, false)
+            ]
+        );
+    }
+
+    #[test]
+    fn under_custom_networking_the_home_pays_for_the_nodes_own_address_only() {
+        let env =
+            [("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true"), ("ENI_CONFIG_LABEL_DEF", "topology.kubernetes.io/zone")];
+        let cluster = Cluster::new("10.0.0.0/28", &env).node("m5.large", 20, &[0], 0).tweak(|node| {
+            node.labels = [("topology.kubernetes.io/zone".into(), "eu-central-1a".into())].into();
+        });
+        let mut snapshot = cluster.with_free(5).snapshot();
+        add_subnet(&mut snapshot, "subnet-2", "100.64.0.0/26", "eu-central-1a", 9);
+        let config =
+            EniConfig { name: Arc::from("eu-central-1a"), subnet: "subnet-2".into(), security_groups: Box::default() };
+        snapshot.objects.eni_configs = Reading::fresh(vec![config], now());
+        let seen = subnets(&snapshot);
+        assert_eq!((&seen[0].roles[..], needs(&seen[0])[0]), (&["node-home"][..], ("next node", 1, 0, true)));
+        assert!(seen[0].findings.iter().all(|finding| finding.code != "IPAM101" && finding.code != "IPAM102"));
+        assert_eq!(
+            (&seen[1].roles[..], needs(&seen[1])[0]),
+            (&["pods", "eni-config"][..], ("next node", 10, 0, false))
+        );
+        assert!(seen[1].findings.iter().any(|finding| finding.code == "IPAM101"));
+    }
+
+    #[test]
+    fn subnets_without_nodes_are_there_and_in_no_total() {
+        let mut snapshot = Cluster::new("10.0.0.0/24", &[]).node("m5.large", 29, &[9], 5).snapshot();
+        add_subnet(&mut snapshot, "subnet-2", "10.0.1.0/28", "eu-central-1b", 10);
+        add_other(&mut snapshot, "Amazon EKS shop", &["10.0.1.5"]);
+        interfaces(&mut snapshot).last_mut().unwrap().subnet = "subnet-2".into();
+        add_subnet(&mut snapshot, "subnet-3", "10.0.2.0/24", "eu-central-1a", 251).tags =
+            [("kubernetes.io/role/cni".into(), "1".into())].into();
+        add_subnet(&mut snapshot, "subnet-4", "10.0.3.0/24", "eu-central-1a", 251);
+        let outcome = engine::evaluate(&snapshot, &AuditPolicy::default(), &Memory::default());
+        let roles: Vec<_> = outcome.subnets.iter().map(|subnet| (subnet.id.as_str(), subnet.roles.join(" "))).collect();
+        let want = [("subnet-1", "node-home pods"), ("subnet-2", "control-plane"), ("subnet-3", "discovery")];
+        assert_eq!(roles, want.map(|(id, roles)| (id, roles.to_owned())));
+        assert_eq!(needs(&outcome.subnets[1]), [("control plane", 6, 0, true)]);
+        assert_eq!((outcome.totals.subnets, outcome.totals.free_addresses), (Some(1), Some(241)));
+    }
+
+    #[test]
+    fn invisible_addresses_lower_the_least_number_of_blocks() {
+        let cluster = Cluster::new("10.0.0.0/24", &[]).node("m5.large", 29, &[9], 5).with_free(231);
+        let mut snapshot = cluster.snapshot();
+        let blocks = |snapshot: &ClusterSnapshot| {
+            let subnet = subnets(snapshot).remove(0);
+            (subnet.free_prefixes, subnet.free_prefixes_min)
+        };
+        assert_eq!(blocks(&snapshot), (Some(14), Some(4)), "10 of 20 in use are not visible");
+        snapshot.ec2.reservations = Reading::default();
+        assert_eq!(blocks(&snapshot), (Some(14), None));
     }
 }

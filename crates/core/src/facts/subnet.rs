@@ -97,7 +97,8 @@ impl SubnetFacts<'_> {
     /// left.
     pub fn lacks_blocks(&self) -> bool {
         let needed = self.demand.new_node.map_or(0, |take| take.blocks);
-        self.demand.prefixes && !self.is_full() && self.free_prefixes.is_some_and(|free| free < needed.max(1))
+        let depend = self.demand.prefixes && !self.demand.relieved && !self.is_full();
+        depend && self.free_prefixes.is_some_and(|free| free < needed.max(1))
     }
 
     /// Whether nodes take prefixes here, could take more blocks than are left, and single addresses break most of them:

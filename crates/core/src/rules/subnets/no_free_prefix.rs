@@ -65,7 +65,7 @@ fn violation(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> sink::Violation {
     let needed = subnet.demand.new_node.map_or(1, |take| take.blocks.max(1));
     let broken = subnet.blocks.as_ref().map_or(0, Blocks::broken);
     sink::Violation {
-        severity: if subnet.demand.relieved { Severity::Warning } else { Severity::Critical },
+        severity: Severity::Critical,
         message: format!(
             "{} has {} and {}, of which a new {}node takes {}; single addresses break {}",
             words::name(subnet),

@@ -2,8 +2,9 @@
 
 use crate::{
     cni::SizingMode,
-    facts::{Facts, SubnetFacts},
+    facts::{Facts, NodeFacts, SubnetFacts},
     finding::Severity,
+    ids::InstanceType,
     policy::AuditPolicy,
     rules::{Violations, sink, subnets::words},
     text,
@@ -59,15 +60,18 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let small = |subnet: &&SubnetFacts<'_>| subnet.subnet.cidr.is_some_and(|cidr| cidr.prefix_len() > ROOMY);
     for subnet in facts.every_subnet().filter(small).filter(|subnet| !subnet.is_full() && !subnet.is_low()) {
-        let by_interface = subnet.demand.drawers.iter().any(|&at| takes_large_interfaces(facts, at));
+        let common =
+            subnet.demand.drawers.iter().filter_map(|&at| facts.nodes.get(at)).find(|node| {
+                node.node.instance_type.as_ref().map(InstanceType::as_str) == subnet.new_node_type.as_deref()
+            });
+        let by_interface = common.is_some_and(takes_large_interfaces);
         if let (true, Some(takes), Some(usable)) = (by_interface, subnet.new_node_takes, subnet.usable) {
             found.subnet(&subnet.subnet.id, violation(facts, subnet, takes, usable));
         }
     }
 }
 
-fn takes_large_interfaces(facts: &Facts<'_>, at: usize) -> bool {
-    let Some(node) = facts.nodes.get(at) else { return false };
+fn takes_large_interfaces(node: &NodeFacts<'_>) -> bool {
     let limits = node.limits.as_ref().and_then(crate::limits::Limits::interfaces);
     let large = limits.is_some_and(|limits| limits.slots_per_eni() >= SLOTS);
     let mode = node.cni.as_ref().map(|cni| cni.mode_name(node.limits.as_ref()));
