@@ -130,17 +130,17 @@ impl Demand {
 #[derive(Debug)]
 pub(super) struct Demands<'n, 'a> {
     nodes: &'n [NodeFacts<'a>],
-    by_subnet: BTreeMap<SubnetId, Demand>,
+    by_subnet: BTreeMap<&'a SubnetId, Demand>,
     settled: RefCell<HashMap<(Kind, u32), Option<Settled>>>,
 }
 
 impl<'n, 'a> Demands<'n, 'a> {
     /// From what is there and from what nodes would do next.
     pub(super) fn of(
-        snapshot: &ClusterSnapshot,
+        snapshot: &'a ClusterSnapshot,
         nodes: &'n [NodeFacts<'a>],
-        networking: &CustomNetworking<'_>,
-        discovery: &Discovery<'_>,
+        networking: &CustomNetworking<'a>,
+        discovery: &Discovery<'a>,
     ) -> Self {
         let mut demands = Self { nodes, by_subnet: BTreeMap::new(), settled: RefCell::default() };
         for (at, node) in nodes.iter().enumerate() {
@@ -154,8 +154,8 @@ impl<'n, 'a> Demands<'n, 'a> {
                 }
                 (None, Some(outlook)) => demands.add_choice(at, outlook),
                 (None, None) => {
-                    if let Some(home) = node.home() {
-                        demands.add_drawer(at, home, Role::Pods);
+                    if let Some(home) = node.interfaces.iter().flatten().next() {
+                        demands.add_drawer(at, &home.subnet, Role::Pods);
                     }
                 }
             }
@@ -179,15 +179,11 @@ impl<'n, 'a> Demands<'n, 'a> {
         self.by_subnet.remove(subnet)
     }
 
-    fn at(&mut self, subnet: &SubnetId) -> &mut Demand {
-        // Most subnets are known already: their id is cloned once.
-        if !self.by_subnet.contains_key(subnet) {
-            self.by_subnet.insert(subnet.clone(), Demand::default());
-        }
-        self.by_subnet.entry(subnet.clone()).or_default()
+    fn at(&mut self, subnet: &'a SubnetId) -> &mut Demand {
+        self.by_subnet.entry(subnet).or_default()
     }
 
-    fn add_interfaces(&mut self, at: usize, node: &NodeFacts<'_>) {
+    fn add_interfaces(&mut self, at: usize, node: &NodeFacts<'a>) {
         for (position, interface) in node.interfaces.iter().flatten().enumerate() {
             let demand = self.at(&interface.subnet);
             demand.attached += 1;
@@ -200,7 +196,7 @@ impl<'n, 'a> Demands<'n, 'a> {
         }
     }
 
-    fn add_drawer(&mut self, at: usize, subnet: &SubnetId, role: Role) {
+    fn add_drawer(&mut self, at: usize, subnet: &'a SubnetId, role: Role) {
         let prefixes = self.nodes.get(at).is_some_and(takes_prefixes);
         let demand = self.at(subnet);
         demand.drawers.push(at);
@@ -209,7 +205,7 @@ impl<'n, 'a> Demands<'n, 'a> {
     }
 
     /// By discovery: the home where it is tried, else the subnet that is tried first.
-    fn add_choice(&mut self, at: usize, outlook: &Outlook<'_>) {
+    fn add_choice(&mut self, at: usize, outlook: &Outlook<'a>) {
         let main = main_of(outlook);
         let role = if main.id == outlook.home.id { Role::Pods } else { Role::Discovery };
         self.add_drawer(at, &main.id, role);
@@ -235,7 +231,7 @@ impl<'n, 'a> Demands<'n, 'a> {
     }
 
     /// Where discovery leaves a choice, and another subnet of it has room for a whole new node.
-    fn relieve(&mut self, discovery: &Discovery<'_>) {
+    fn relieve(&mut self, discovery: &Discovery<'a>) {
         for outlook in discovery.outlooks() {
             let main = main_of(outlook);
             let rest = outlook.tried.iter().filter(|subnet| subnet.id != main.id);
