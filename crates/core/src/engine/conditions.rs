@@ -295,6 +295,9 @@ fn subnet_addresses(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Finding
     }
     let usable = subnet.usable.map_or_else(|| "?".to_owned(), text::thousands);
     let free = format!("{} of {usable} addresses free", text::thousands(subnet.headroom()));
+    if subnet.is_unsure() {
+        return unknown(KIND, format!("{free}, and what reservations keep for prefixes is not known"));
+    }
     match subnet.needed() {
         0 => good(KIND, "NotAsked", format!("{free}; no node starts or grows here")),
         needed => good(KIND, "Available", format!("{free}; a new node takes {}", text::thousands(needed))),

@@ -56,6 +56,8 @@ pub struct SubnetFacts<'a> {
     pub(crate) invisible: Option<i64>,
     /// The thresholds for it.
     pub(crate) thresholds: Thresholds,
+    /// Whether what is reserved in it is known.
+    reservations_known: bool,
     /// What the nodes that depend on it could still take, and a surge of new ones at their full size: computed where it
     /// matters; none where that is not known.
     pub(crate) ceiling: Option<Take>,
@@ -91,6 +93,13 @@ impl SubnetFacts<'_> {
     /// Whether few addresses are left and nodes could ask for more, the subnet not being full.
     pub fn is_low(&self) -> bool {
         self.level == Level::Low
+    }
+
+    /// Whether nobody can tell if it is full or low: nodes take prefixes, more whole blocks are free than EC2 counts
+    /// addresses for, and the reservations that would explain it are missing.
+    pub(crate) fn is_unsure(&self) -> bool {
+        let in_blocks = self.free_prefixes.unwrap_or_default().saturating_mul(net::ADDRESSES_PER_PREFIX);
+        self.demand.prefixes && !self.reservations_known && in_blocks > self.subnet.available
     }
 
     /// Whether nodes take prefixes here and the next one finds fewer whole blocks than it needs, though addresses are
@@ -197,6 +206,9 @@ impl SubnetFacts<'_> {
     /// A subnet with few addresses is no matter if no node can ask for more.
     fn level(&self, memory: &Memory) -> Level {
         let (Some(usable), Some(next)) = (self.usable, self.demand.new_node) else { return Level::Enough };
+        if self.is_unsure() {
+            return Level::Enough;
+        }
         let was_open = |code| memory.was_open(&finding::fingerprint(code, &Subject::Subnet(self.subnet.id.clone())));
         let extra = (next.addresses * self.thresholds.subnet_hysteresis_percent).div_ceil(16);
         let recovered = Take { addresses: next.addresses + extra, ..next };
@@ -238,6 +250,7 @@ pub(super) fn all<'a>(
             facts.ledger = pods_known.then_some(sheet.ledger);
             facts.others = if pods_known { sheet.others.into_iter().collect() } else { Vec::new() };
             if snapshot.ec2.reservations.value().is_none() {
+                facts.reservations_known = false;
                 facts.free_prefixes_min = None;
             }
             if facts.is_strained() {
@@ -273,6 +286,7 @@ fn bare(subnet: &Subnet, demand: Demand, blocks: Option<Blocks>, thresholds: Thr
         blocks,
         invisible,
         thresholds,
+        reservations_known: true,
         ceiling: None,
         level: Level::Enough,
     }

@@ -5,6 +5,7 @@ use crate::{
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink, subnets::words},
+    source::Source,
     text,
 };
 
@@ -62,6 +63,9 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for subnet in facts.every_subnet().filter(|subnet| subnet.is_full()) {
         found.subnet(&subnet.subnet.id, violation(facts, subnet));
+    }
+    if facts.every_subnet().any(SubnetFacts::is_unsure) {
+        found.lacks(Source::CidrReservations);
     }
 }
 
@@ -147,6 +151,8 @@ mod tests {
         recount(&mut snapshot);
         snapshot.ec2.subnets.last_good.as_mut().unwrap().value[0].available = 5;
         assert!(answers(&snapshot, CODE).passed());
+        snapshot.ec2.reservations = Reading::default();
+        assert_eq!(answers(&snapshot, CODE).missing(), [Source::CidrReservations], "what is kept is not known");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::{
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink, subnets::words},
+    source::Source,
     text,
 };
 
@@ -54,6 +55,9 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for subnet in facts.every_subnet().filter(|subnet| subnet.is_low()) {
         found.subnet(&subnet.subnet.id, violation(facts, subnet));
+    }
+    if facts.every_subnet().any(SubnetFacts::is_unsure) {
+        found.lacks(Source::CidrReservations);
     }
 }
 
