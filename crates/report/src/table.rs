@@ -2,7 +2,7 @@
 //! says `?`, never 0.
 
 use ipam_audit_core::{
-    finding::Severity,
+    finding::{Finding, Severity},
     outcome::{AuditOutcome, NodeOutcome, Problem, RuleAnswer, SubnetOutcome},
     source::Source,
     text,
@@ -140,7 +140,7 @@ fn suspicions(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
         return None;
     }
     let most = if style.wide { usize::MAX } else { FEW };
-    let line = |finding: &ipam_audit_core::finding::Finding| {
+    let line = |finding: &Finding| {
         hanging(&format!("SUSPECTED {} {}  ", finding.code, finding.name), &finding.message, style.width)
     };
     let mut out: String = suspects.iter().take(most).map(|suspect| line(&suspect.finding)).collect();
@@ -155,7 +155,7 @@ fn suspicions(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     Some(out)
 }
 
-fn subnets(outcome: &AuditOutcome, _: TableStyle) -> Option<String> {
+fn subnets(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     let row = |subnet: &SubnetOutcome| {
         let of =
             |pick: fn(&ipam_audit_core::outcome::SubnetLedger) -> u32| text::known(subnet.ledger.as_ref().map(pick));
@@ -171,12 +171,20 @@ fn subnets(outcome: &AuditOutcome, _: TableStyle) -> Option<String> {
             of(|ledger| ledger.branches),
             of(|ledger| ledger.leaked),
             of(|ledger| ledger.other),
-            worst(&subnet.findings),
+            worst(&subnet.findings, style),
         ]
     };
     let rows: Vec<Vec<String>> = outcome.subnets.iter().map(row).collect();
     let head =
         ["SUBNET", "ZONE", "CIDR", "USABLE", "FREE", "FREE-28", "PODS", "IDLE", "BRANCH", "LEAKED", "OTHER", "WORST"];
+    // Where nothing is leaked and no branch is used, two columns of zeros say nothing.
+    let idle = |column: usize| {
+        !style.wide && matches!(head[column], "BRANCH" | "LEAKED") && rows.iter().all(|row| row[column] == "0")
+    };
+    let kept: Vec<usize> = (0..head.len()).filter(|column| !idle(*column)).collect();
+    let head: Vec<&str> = kept.iter().map(|column| head[*column]).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| kept.iter().map(|column| row[*column].clone()).collect()).collect();
     (!rows.is_empty()).then(|| table(&head, &rows))
 }
 
@@ -192,7 +200,7 @@ fn nodes(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     let row = |node: &&NodeOutcome| {
         let or_unknown = |name: Option<String>| name.unwrap_or_else(|| "?".to_owned());
         vec![
-            node.name.to_string(),
+            short(node.name.as_str(), style),
             or_unknown(node.node_group.as_ref().map(ToString::to_string)),
             or_unknown(node.instance_type.as_ref().map(ToString::to_string)),
             format!("{}/{}", text::known(node.interfaces), text::known(node.interface_limit)),
@@ -203,7 +211,7 @@ fn nodes(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
                 || "-".to_owned(),
                 |slots| format!("{}/{}", text::thousands(slots.used), text::known(slots.limit)),
             ),
-            worst(&node.findings),
+            worst(&node.findings, style),
         ]
     };
     let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
@@ -218,9 +226,20 @@ fn nodes(outcome: &AuditOutcome, style: TableStyle) -> Option<String> {
     Some(out)
 }
 
+/// A node's name without its domain, which all nodes of a cluster have in common.
+fn short(name: &str, style: TableStyle) -> String {
+    match name.split_once('.') {
+        Some((host, _)) if !style.wide => format!("{host}…"),
+        _ => name.to_owned(),
+    }
+}
+
 /// The worst finding's name; `-` without one.
-fn worst(findings: &[ipam_audit_core::finding::Finding]) -> String {
-    findings.first().map_or_else(|| "-".to_owned(), |finding| finding.name.to_owned())
+fn worst(findings: &[Finding], style: TableStyle) -> String {
+    const CELL: usize = 22;
+    let Some(finding) = findings.first() else { return "-".to_owned() };
+    let name = finding.name;
+    if style.wide || name.len() <= CELL { name.to_owned() } else { format!("{}…", &name[..CELL - 1]) }
 }
 
 /// What was not looked at, and where to read on.

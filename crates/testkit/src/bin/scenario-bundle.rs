@@ -1,6 +1,6 @@
 //! Writes a scenario as a bundle: `scenario-bundle NAME DIRECTORY [SECOND-DIRECTORY]`.
 //!
-//! A second directory gets a look at the same cluster ten minutes later.
+//! A second directory gets a look at the same cluster some minutes later.
 
 #![expect(clippy::print_stdout, reason = "its purpose is to print where the bundle is")]
 
@@ -18,8 +18,11 @@ struct Args {
     scenario: String,
     /// Where to write it.
     directory: PathBuf,
-    /// Where to write a look at the same cluster ten minutes later.
+    /// Where to write a later look at the same cluster.
     later: Option<PathBuf>,
+    /// How many minutes later.
+    #[arg(long, default_value_t = 11)]
+    minutes: u32,
     /// The moment of the first look; a fixed one makes the same bytes every time.
     #[arg(long, default_value = "2026-11-21T12:00:00Z", value_name = "TIME")]
     at: Timestamp,
@@ -31,7 +34,7 @@ fn main() -> Result<()> {
     scenario.write_bundle(&args.directory, args.at)?;
     println!("{}", args.directory.display());
     if let Some(later) = &args.later {
-        scenario.write_bundle(later, args.at + SignedDuration::from_mins(10))?;
+        scenario.write_bundle(later, args.at + SignedDuration::from_mins(args.minutes.into()))?;
         println!("{}", later.display());
     }
     Ok(())

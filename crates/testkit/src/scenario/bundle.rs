@@ -142,6 +142,8 @@ impl Writer<'_> {
         let mut object = nodes::node(self.scenario, node);
         merge(&mut object, &nodes::taints(self.scenario, node));
         merge(&mut object, &nodes::status(self.scenario, node, self.scenario.now));
+        let created = (self.scenario.now - nodes::age(self.scenario, node)).to_string();
+        object["metadata"]["creationTimestamp"] = json!(created);
         let object = self.with_metadata(object);
         if self.scenario.file.cni_nodes {
             let owner = json!({
@@ -150,6 +152,7 @@ impl Writer<'_> {
             });
             let mut cni_node = nodes::cni_node(self.scenario, node);
             cni_node["metadata"]["ownerReferences"] = json!([owner]);
+            cni_node["metadata"]["creationTimestamp"] = json!(created);
             let cni_node = self.with_metadata(cni_node);
             self.put("CNINode", cni_node);
         }

@@ -141,17 +141,35 @@ pub(super) struct NodeGroupSpec {
     /// Further labels.
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
     /// Whether the nodes are cordoned.
     #[serde(default)]
     pub(super) cordoned: bool,
+    /// For how many minutes they have been cordoned, if anybody knows.
+    #[serde(default)]
+    pub(super) cordoned_minutes: Option<u32>,
+    /// For how many minutes they have been nodes; a day and some hours unless stated.
+    #[serde(default)]
+    pub(super) age_minutes: Option<u32>,
     /// What each node's interfaces hold; the first is the primary one.
     pub(super) interfaces: Vec<InterfaceSpec>,
     /// The trunk of security groups for pods.
     #[serde(default)]
     pub(super) trunk: Option<TrunkSpec>,
+    /// Whether its nodes' `CNINodes` ask for a trunk that is not there.
+    #[serde(default)]
+    pub(super) wants_trunk: bool,
+    /// The `ENIConfig` that ipamd has written into the nodes' `CNINodes`.
+    #[serde(default)]
+    pub(super) eni_config: Option<String>,
     /// Running pods of Deployments on each node, with an address of the node's pool.
     #[serde(default)]
     pub(super) pods: BTreeMap<Workload, u32>,
+    /// Security groups of their branches; the cluster's unless stated.
+    #[serde(default)]
+    pub(super) branch_groups: Vec<String>,
     /// Running pods on each node with a branch interface of their own.
     #[serde(default)]
     pub(super) branch_pods: BTreeMap<Workload, u32>,
@@ -184,8 +202,14 @@ pub(super) struct InterfaceSpec {
 pub(super) struct TrunkSpec {
     /// Its device index; the VPC resource controller takes the highest free one.
     pub(super) device_index: u32,
+    /// Its security groups; the cluster's unless stated.
+    #[serde(default)]
+    pub(super) groups: Vec<String>,
     /// Branches that it may carry, as the node's capacity says.
     pub(super) slots: u32,
+    /// Label of its subnet, and of its branches', when that is not the node's.
+    #[serde(default)]
+    pub(super) subnet: Option<String>,
 }
 
 /// Interfaces of AWS services or plain instances.

@@ -31,10 +31,12 @@ use crate::ec2::seed::Ec2Seed;
 use file::{NodeGroupSpec, ScenarioFile, SubnetSpec};
 use names::Names;
 
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 5] = [
+    ("awkward", include_str!("../../../../tests/scenarios/awkward.yaml")),
     ("branch-limit", include_str!("../../../../tests/scenarios/branch-limit.yaml")),
     ("healthy", include_str!("../../../../tests/scenarios/healthy.yaml")),
     ("incident", include_str!("../../../../tests/scenarios/incident.yaml")),
+    ("mess", include_str!("../../../../tests/scenarios/mess.yaml")),
 ];
 
 /// A scenario with everything in its place.

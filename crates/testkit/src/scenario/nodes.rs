@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Scenario;
@@ -21,19 +21,29 @@ pub(super) fn node(scenario: &Scenario, node: &PlannedNode) -> Value {
     if scenario.group(node).cordoned {
         spec["unschedulable"] = json!(true);
     }
-    json!({"metadata": {"name": node.name, "labels": labels(scenario, node)}, "spec": spec})
+    let annotations = &scenario.group(node).annotations;
+    json!({"metadata": {"name": node.name, "labels": labels(scenario, node), "annotations": annotations}, "spec": spec})
 }
 
 /// Admission gives every new Node the taint of one that is not ready; this takes it off again.
 pub(super) fn taints(scenario: &Scenario, node: &PlannedNode) -> Value {
-    let cordoned = json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]);
-    json!({"spec": {"taints": if scenario.group(node).cordoned { cordoned } else { Value::Null }}})
+    let group = scenario.group(node);
+    let mut taint = json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
+    if let Some(minutes) = group.cordoned_minutes {
+        taint["timeAdded"] = json!((scenario.now - SignedDuration::from_mins(minutes.into())).to_string());
+    }
+    json!({"spec": {"taints": if group.cordoned { json!([taint]) } else { Value::Null }}})
+}
+
+/// For how long it has been a node.
+pub(super) fn age(scenario: &Scenario, node: &PlannedNode) -> SignedDuration {
+    scenario.group(node).age_minutes.map_or(NODE_AGE, |minutes| SignedDuration::from_mins(minutes.into()))
 }
 
 /// The status of a healthy Node.
 pub(super) fn status(scenario: &Scenario, node: &PlannedNode, now: Timestamp) -> Value {
     let capacity = capacity(scenario, node);
-    let since = (now - NODE_AGE).to_string();
+    let since = (now - age(scenario, node)).to_string();
     let condition = |kind: &str, status: &str, reason: &str| {
         json!({
             "type": kind, "status": status, "reason": reason, "message": format!("kubelet says {reason}"),
@@ -65,8 +75,11 @@ pub(super) fn status(scenario: &Scenario, node: &PlannedNode, now: Timestamp) ->
 
 /// The `CNINode` of a node, without the reference to its Node; ipamd asks for a trunk by the feature.
 pub(super) fn cni_node(scenario: &Scenario, node: &PlannedNode) -> Value {
-    let trunk = scenario.group(node).trunk.is_some();
-    let features = if trunk { json!([{"name": "SecurityGroupsForPods", "value": ""}]) } else { json!([]) };
+    let group = scenario.group(node);
+    let trunk =
+        (group.trunk.is_some() || group.wants_trunk).then(|| json!({"name": "SecurityGroupsForPods", "value": ""}));
+    let eni_config = group.eni_config.as_ref().map(|name| json!({"name": "CustomNetworking", "value": name}));
+    let features: Vec<Value> = trunk.into_iter().chain(eni_config).collect();
     json!({
         "apiVersion": "vpcresources.k8s.aws/v1alpha1",
         "kind": "CNINode",

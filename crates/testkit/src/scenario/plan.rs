@@ -115,6 +115,8 @@ struct Seat<'a> {
     subnet: &'a str,
     /// Its instance id.
     instance: &'a str,
+    /// For how long it has been a node.
+    age: SignedDuration,
 }
 
 struct Planner<'a> {
@@ -159,7 +161,8 @@ impl<'a> Planner<'a> {
         ensure!(!group.interfaces.is_empty(), "node group {} states no interfaces", group.name);
         ensure!(group.trunk.is_some() || group.branch_pods.is_empty(), "branch pods need a trunk in {}", group.name);
         let instance = self.names.aws_id("i", &[key]);
-        let seat = Seat { key, subnet, instance: &instance };
+        let age = group.age_minutes.map_or(NODE_AGE, |minutes| SignedDuration::from_mins(minutes.into()));
+        let seat = Seat { key, subnet, instance: &instance, age };
         let interfaces: Vec<_> = (0_u32..)
             .zip(&group.interfaces)
             .map(|(device, spec)| self.node_interface(seat, device, spec))
@@ -186,10 +189,10 @@ impl<'a> Planner<'a> {
     }
 
     fn node_interface(&mut self, seat: Seat<'_>, device: u32, spec: &InterfaceSpec) -> Result<Interface> {
-        let Seat { key, subnet, instance } = seat;
+        let Seat { key, subnet, instance, .. } = seat;
         let subnet = spec.subnet.as_deref().unwrap_or(subnet);
         let mut interface = self.interface(&format!("{key}/{device}"), subnet, spec.secondary, spec.prefixes)?;
-        interface.attachment = Some(self.attachment(instance, device));
+        interface.attachment = Some(self.attachment(instance, device, seat.age));
         if spec.unmanaged {
             interface.tags.insert(tags::NO_MANAGE.to_owned(), "true".to_owned());
             return Ok(interface);
@@ -197,13 +200,13 @@ impl<'a> Planner<'a> {
         interface.tags = tags::of_cni(self.file, instance);
         if device > 0 {
             interface.description = tags::cni_description(instance);
-            interface.tags.insert(tags::CREATED_AT.to_owned(), (self.now - NODE_AGE).to_string());
+            interface.tags.insert(tags::CREATED_AT.to_owned(), (self.now - seat.age).to_string());
         }
         Ok(interface)
     }
 
-    fn attachment(&self, instance: &str, device: u32) -> Attachment {
-        Attachment { attach_time: Some(self.now - NODE_AGE), ..Attachment::new(instance, device) }
+    fn attachment(&self, instance: &str, device: u32, age: SignedDuration) -> Attachment {
+        Attachment { attach_time: Some(self.now - age), ..Attachment::new(instance, device) }
     }
 
     fn daemons(&self, key: &str, pool: &mut impl Iterator<Item = Ipv4Addr>) -> Result<Vec<PlannedPod>> {
@@ -237,18 +240,25 @@ impl<'a> Planner<'a> {
         seat: Seat<'_>,
         node: &mut PlannedNode,
     ) -> Result<()> {
-        let Seat { key, subnet, instance } = seat;
+        let seat = Seat { subnet: spec.subnet.as_deref().unwrap_or(seat.subnet), ..seat };
+        let Seat { key, subnet, instance, .. } = seat;
         let mut trunk = self.interface(&format!("{key}/trunk"), subnet, 0, 0)?;
         let trunk_id = trunk.id.clone().context("every planned interface has an id")?;
         trunk.kind = InterfaceKind::Trunk;
+        if !spec.groups.is_empty() {
+            trunk.groups.clone_from(&spec.groups);
+        }
         tags::TRUNK_DESCRIPTION.clone_into(&mut trunk.description);
         trunk.tags = tags::of_controller(self.file, instance);
-        trunk.attachment = Some(self.attachment(instance, spec.device_index));
+        trunk.attachment = Some(self.attachment(instance, spec.device_index, seat.age));
         node.interfaces.push(trunk);
         let count: u32 = group.branch_pods.values().sum();
         ensure!(count <= spec.slots, "{count} branch pods on a trunk with {} slots in {}", spec.slots, group.name);
         for (vlan, (workload, ordinal)) in (FIRST_VLAN..).zip(each(&group.branch_pods)) {
-            let branch = self.branch(seat, &trunk_id, vlan)?;
+            let mut branch = self.branch(seat, &trunk_id, vlan)?;
+            if !group.branch_groups.is_empty() {
+                branch.groups.clone_from(&group.branch_groups);
+            }
             let place = Place::Branch(node.interfaces.len());
             node.interfaces.push(branch);
             node.pods.push(pod(&self.names, OwnerKind::Deployment, workload.clone(), place, (key, ordinal)));

@@ -108,6 +108,7 @@ fn aws_node_spec(region: &str, aws_node: &AwsNodeSpec) -> Value {
     let env: Vec<Value> = aws_node.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     json!({
         "hostNetwork": true,
+        "serviceAccountName": "aws-node",
         "tolerations": [{"operator": "Exists"}],
         "initContainers": [{"name": "aws-vpc-cni-init", "image": image("amazon-k8s-cni-init")}],
         "containers": [
