@@ -46,15 +46,15 @@ struct Cell {
     first: usize,
 }
 
-/// Who has the single addresses of a block.
+/// Who has single addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Holder {
+pub(crate) enum Holder {
     #[default]
     Nobody,
-    /// One node.
+    /// One node, by its index.
     Node(usize),
-    /// Several nodes.
-    Nodes,
+    /// Several nodes, or pods with interfaces of their own.
+    Cluster,
     /// Somebody else, alone or beside nodes.
     Others,
 }
@@ -154,9 +154,8 @@ impl Blocks {
         Self { cidr, cells, kept: Vec::new() }
     }
 
-    /// Takes what the interface of an index has; `node` is the index of the node that it is attached to.
-    pub(crate) fn occupy(&mut self, at: usize, interface: &Interface, node: Option<usize>) {
-        let by = node.map_or(Holder::Others, Holder::Node);
+    /// Takes what the interface of an index has, and notes whose it is.
+    pub(crate) fn occupy(&mut self, at: usize, interface: &Interface, by: Holder) {
         for address in interface.primary.iter().chain(&interface.secondary) {
             let bit = 1 << (u32::from(*address) & 0xf);
             let Some(cell) = self.cell(*address) else { continue };
@@ -167,7 +166,7 @@ impl Blocks {
             cell.holder = match (cell.holder, by) {
                 (Holder::Nobody, by) => by,
                 (same, by) if same == by => same,
-                (Holder::Node(_) | Holder::Nodes, Holder::Node(_)) => Holder::Nodes,
+                (Holder::Node(_) | Holder::Cluster, Holder::Node(_) | Holder::Cluster) => Holder::Cluster,
                 _ => Holder::Others,
             };
         }
@@ -231,7 +230,7 @@ impl Blocks {
         self.count(|state| matches!(state, State::Broken | State::Full))
     }
 
-    /// Those of them in which somebody else than a node has an address.
+    /// Those of them in which somebody else than the cluster has an address.
     pub(crate) fn broken_by_others(&self) -> u32 {
         let broken = self.cells.iter().filter(|cell| matches!(cell.state(), State::Broken | State::Full));
         u32::try_from(broken.filter(|cell| cell.holder == Holder::Others).count()).unwrap_or(u32::MAX)

@@ -43,6 +43,8 @@ use crate::{
 };
 
 pub(crate) use advice::{Advice, NodeAdvice};
+#[cfg(test)]
+pub(crate) use blocks::Holder;
 pub(crate) use blocks::{Blocks, Reservation};
 pub(crate) use capacity::HOST_PODS;
 pub use cni::{Cni, branch_limit, interface_limit};

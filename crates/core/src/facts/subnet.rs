@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    blocks::Blocks,
+    blocks::{Blocks, Holder},
     demand::{Demand, Demands, Role, Take},
     ledger::{Ledgers, Reservations},
     owner::Owner,
@@ -155,8 +155,10 @@ impl SubnetFacts<'_> {
         self.headroom() >= take.addresses && self.subnet.available >= take.singles()
     }
 
-    /// What the nodes of a rolling upgrade's surge take, and how many they are; none where no node starts.
+    /// What the nodes of a rolling upgrade's surge take, and how many they are; none where no node starts, or without
+    /// an IPv4 range.
     pub(crate) fn surge(&self) -> Option<(u32, Take)> {
+        self.usable?;
         let nodes = self.demand.surge_nodes(self.thresholds.surge_percent);
         Some((nodes, self.demand.new_node?.times(nodes)))
     }
@@ -170,8 +172,11 @@ impl SubnetFacts<'_> {
         by_addresses.min(by_singles).min(by_blocks.unwrap_or(u32::MAX))
     }
 
-    /// What is asked of it next, and whether it can give it.
+    /// What is asked of it next, and whether it can give it. Nothing is asked of a subnet without an IPv4 range.
     pub fn needs(&self) -> Vec<Need> {
+        if self.usable.is_none() {
+            return Vec::new();
+        }
         let control_plane = Take { addresses: self.thresholds.control_plane_addresses, blocks: 0 };
         let asked = [
             ("next node", self.demand.new_node),
@@ -313,9 +318,13 @@ fn occupied<'a>(
     for (at, (interface, owner)) in interfaces.iter().zip(owners).enumerate() {
         if let Some((count, blocks)) = occupied.get_mut(&interface.subnet) {
             *count += 1;
-            let node = if let Owner::Node(node) = owner { Some(*node) } else { None };
+            let by = match owner {
+                Owner::Node(node) => Holder::Node(*node),
+                Owner::Branch | Owner::Leaked | Owner::InTransit => Holder::Cluster,
+                Owner::Other(_) => Holder::Others,
+            };
             if let Some(blocks) = blocks {
-                blocks.occupy(at, interface, node);
+                blocks.occupy(at, interface, by);
             }
         }
     }

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::fixtures::{Cluster, interface};
 pub(crate) use super::karpenter::answers;
 use crate::{
-    facts::Blocks,
+    facts::{Blocks, Holder},
     inventory::{CidrReservation, Interface, ReservationKind, Subnet, Vpc},
     net,
     snapshot::ClusterSnapshot,
@@ -59,7 +59,7 @@ pub(crate) fn recount(snapshot: &mut ClusterSnapshot) {
     let cidr: Ipv4Net = subnets(snapshot)[0].cidr.unwrap();
     let mut blocks = Blocks::of(cidr);
     for (at, row) in interfaces(snapshot).iter().enumerate().filter(|(_, row)| row.subnet.as_str() == "subnet-1") {
-        blocks.occupy(at, row, None);
+        blocks.occupy(at, row, Holder::Others);
     }
     for row in snapshot.ec2.reservations.value().into_iter().flatten() {
         blocks.reserve(row);

@@ -28,7 +28,7 @@ fn one_address_breaks_a_block_and_a_prefix_takes_one() {
     row.primary = Some([10, 0, 0, 20].into());
     row.secondary = [[10, 0, 0, 21].into(), [10, 0, 0, 200].into(), [10, 0, 9, 9].into()].into();
     row.prefixes = ["10.0.0.64/28".parse().unwrap()].into();
-    blocks.occupy(5, &row, Some(7));
+    blocks.occupy(5, &row, Holder::Node(7));
     assert_eq!((blocks.free(), blocks.broken(), blocks.visible()), (11, 2, 19));
     assert_eq!(blocks.recoverable(), BTreeMap::from([(7, 2)]));
     assert_eq!(
@@ -51,7 +51,7 @@ fn a_reservation_says_how_it_is_used() {
     let mut row = interface("eni-1", "subnet-1");
     row.secondary = [[10, 0, 0, 130].into(), [10, 0, 0, 131].into()].into();
     row.prefixes = ["10.0.0.144/28".parse().unwrap(), "10.0.0.160/28".parse().unwrap()].into();
-    blocks.occupy(5, &row, None);
+    blocks.occupy(5, &row, Holder::Others);
     let cidr = "10.0.0.128/25".parse().unwrap();
     assert_eq!(
         blocks.reservations(),
@@ -66,7 +66,7 @@ fn the_map_of_the_worst_subnet_is_bounded() {
     let mut blocks = Blocks::of("10.0.0.0/16".parse().unwrap());
     let mut row = interface("eni-1", "subnet-1");
     row.secondary = (0_u32..2048).map(|at| Ipv4Addr::from(0x0a00_0000 + at * 32 + 16)).collect();
-    blocks.occupy(5, &row, None);
+    blocks.occupy(5, &row, Holder::Others);
     let map = blocks.map();
     assert!(map.len() <= 2048, "{}", map.len());
     let shown: usize =
@@ -199,11 +199,11 @@ fn counted(case: &Case) -> (Account, Blocks) {
     for (offset, node) in &case.singles {
         let mut row = interface("eni-1", "subnet-1");
         row.secondary = [Ipv4Addr::from(first + offset)].into();
-        blocks.occupy(5, &row, *node);
+        blocks.occupy(5, &row, node.map_or(Holder::Others, Holder::Node));
     }
     let mut row = interface("eni-2", "subnet-1");
     row.prefixes = case.prefixes.iter().map(|offset| Prefix28::containing((first + offset).into())).collect();
-    blocks.occupy(5, &row, None);
+    blocks.occupy(5, &row, Holder::Others);
     for (offset, bits, explicit) in &case.reservations {
         let cidr = Ipv4Net::new((first + offset).into(), *bits).unwrap();
         let kind = if *explicit { ReservationKind::Explicit } else { ReservationKind::Prefix };

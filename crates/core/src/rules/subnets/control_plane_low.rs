@@ -43,7 +43,8 @@ rule! {
     ///
     /// The subnet holds an interface of this cluster's control plane (its description is `Amazon EKS` and the cluster's
     /// name) and fewer addresses are free than `spec.thresholds.controlPlaneAddresses` (6): warning. Fewer than 16, which
-    /// AWS recommends: information. Not while IPAM101, or for information IPAM102, is open for it.
+    /// AWS recommends, in a subnet that could have them: information. Not while IPAM101, or for information IPAM102, is
+    /// open for it.
     pub ControlPlaneLow;
     code: "IPAM112",
     name: "control-plane-low",
@@ -64,11 +65,12 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
 /// How bad it is; none if it is not. Only what EC2 itself counts is free for single addresses.
 pub(super) fn severity(subnet: &SubnetFacts<'_>) -> Option<Severity> {
     let available = subnet.subnet.available;
-    subnet.usable?;
+    let usable = subnet.usable?;
     if available < subnet.thresholds.control_plane_addresses {
         return Some(Severity::Warning);
     }
-    (available < RECOMMENDED && !subnet.is_low()).then_some(Severity::Info)
+    // A /28 of the control plane's own can never have so many.
+    (available < RECOMMENDED && usable > RECOMMENDED && !subnet.is_low()).then_some(Severity::Info)
 }
 
 fn violation(subnet: &SubnetFacts<'_>, severity: Severity) -> sink::Violation {
@@ -103,7 +105,7 @@ mod tests {
         source::{Reading, Source},
         tests::{
             fixtures::Cluster,
-            subnets::{add_other, add_subnet, answers, interfaces},
+            subnets::{add_other, add_subnet, answers, interfaces, subnets},
         },
     };
 
@@ -131,6 +133,9 @@ mod tests {
         assert_eq!(seen.findings[0].severity, Severity::Warning);
         assert_eq!(answers(&cluster(6), CODE).findings[0].severity, Severity::Info);
         assert!(answers(&cluster(16), CODE).passed());
+        let mut small = cluster(6);
+        subnets(&mut small)[1].cidr = "10.0.1.0/28".parse().ok();
+        assert!(answers(&small, CODE).passed(), "more than eleven are not to be had");
     }
 
     #[test]

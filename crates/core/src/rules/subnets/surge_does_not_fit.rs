@@ -136,6 +136,13 @@ mod tests {
     }
 
     #[test]
+    fn a_subnet_without_ipv4_is_asked_for_nothing() {
+        let mut snapshot = cluster(0);
+        crate::tests::subnets::subnets(&mut snapshot)[0].cidr = None;
+        assert!(answers(&snapshot, CODE).passed());
+    }
+
+    #[test]
     fn without_nodes_it_cannot_tell() {
         let mut snapshot = cluster(99);
         snapshot.nodes = Reading::default();
