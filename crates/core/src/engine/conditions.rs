@@ -61,7 +61,7 @@ fn unknown(kind: ConditionType, message: impl Into<String>) -> Condition {
 }
 
 fn meta(code: &str) -> Option<&'static RuleMeta> {
-    rules::find(code)
+    rules::by_code(code)
 }
 
 /// The worst finding whose rule turns a condition to `False`.

@@ -27,10 +27,7 @@ pub(crate) mod sgp;
 mod subnet;
 pub(crate) mod trunk;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 

@@ -113,6 +113,14 @@ pub fn all() -> impl Iterator<Item = &'static dyn Rule> {
     AREAS.iter().flat_map(|area| area.rules).copied()
 }
 
+/// The rule of exactly this code: asked for each finding of each node.
+pub(crate) fn by_code(code: &str) -> Option<&'static RuleMeta> {
+    let digit = code.chars().nth(4)?;
+    let area = AREAS.iter().find(|area| area.digit == digit)?;
+    let found = area.rules.binary_search_by(|rule| rule.meta().code.cmp(code)).ok()?;
+    area.rules.get(found).map(|rule| rule.meta())
+}
+
 /// The rule of a code or a name, in any case.
 pub fn find(code_or_name: &str) -> Option<&'static RuleMeta> {
     let wanted = code_or_name.trim();
@@ -172,5 +180,7 @@ mod tests {
             assert_eq!(find(wanted).map(|meta| meta.code), Some("IPAM101"), "{wanted}");
         }
         assert_eq!(find("IPAM000"), None);
+        assert!(all().all(|rule| by_code(rule.meta().code) == Some(rule.meta())));
+        assert_eq!((by_code("IPAM1010"), by_code("x")), (None, None));
     }
 }

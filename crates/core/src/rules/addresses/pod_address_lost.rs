@@ -107,7 +107,7 @@ fn on_wrong_branch<'f, 'a>(
     seen_at: Timestamp,
 ) -> impl Iterator<Item = (&'f NodeFacts<'a>, &'a Pod, &'a Interface)> {
     let branched = move |pod: &&Pod| matches!(pod.branch, BranchUse::Has(_)) && pods::is_settled(pod, seen_at);
-    let all = facts.snapshot.pods.value().into_iter().flatten().map(AsRef::as_ref).filter(branched);
+    let all = facts.pods.iter().flat_map(|pods| pods.with_branch.iter().copied()).filter(branched);
     let judged = all.filter_map(|pod| {
         let name = pod.node.as_ref()?;
         let at = facts.nodes.binary_search_by(|node| node.node.name.cmp(name)).ok()?;

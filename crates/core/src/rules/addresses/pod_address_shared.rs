@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::pods;
 use crate::{
-    facts::Facts,
+    facts::{Facts, lookup::Set},
     finding::{Home, Severity, Subject},
     policy::AuditPolicy,
     rules::{
@@ -76,7 +76,13 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 fn shared<'a>(facts: &Facts<'a>) -> Vec<Vec<&'a Pod>> {
     let all = facts.snapshot.pods.value().into_iter().flatten();
     let pods = all.map(AsRef::as_ref).filter(|pod: &&Pod| !pod.host_network && !pod.terminating);
-    let mut addressed: Vec<(u32, &Pod)> = pods.filter_map(|pod| Some((u32::from(pod.address?), pod))).collect();
+    let addressed: Vec<(u32, &Pod)> = pods.filter_map(|pod| Some((u32::from(pod.address?), pod))).collect();
+    // Nearly always there are none, and to see that needs no order.
+    let mut seen = Set::default();
+    seen.reserve(addressed.len());
+    let twice: Set<u32> =
+        addressed.iter().map(|(address, _)| *address).filter(|address| !seen.insert(*address)).collect();
+    let mut addressed: Vec<_> = addressed.into_iter().filter(|(address, _)| twice.contains(address)).collect();
     addressed.sort_unstable_by_key(|(address, _)| *address);
     let same = addressed.chunk_by(|(one, _), (other, _)| one == other).filter(|pods| pods.len() > 1);
     let named = same.map(|pods| {

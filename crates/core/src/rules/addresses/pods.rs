@@ -99,5 +99,5 @@ pub(super) fn identity(pods: &[&Pod]) -> String {
 /// The branch interface of a pod, if it has one.
 pub(super) fn branch_of<'a>(facts: &Facts<'a>, pod: &Pod) -> Option<&'a Interface> {
     let BranchUse::Has(id) = &pod.branch else { return None };
-    facts.snapshot.ec2.interfaces.value()?.iter().find(|interface| interface.id == *id)
+    facts.pod_groups.interface(id)
 }

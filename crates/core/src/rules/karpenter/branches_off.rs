@@ -65,8 +65,8 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
         let old = pod.created_at.is_some_and(|at| now.duration_since(at) > settle);
         old && pod.branch == BranchUse::Wanted && pod.node.is_none() && pod.phase == PodPhase::Pending
     };
-    let pods = facts.snapshot.pods.value().into_iter().flatten();
-    let mut names: Vec<String> = pods.map(AsRef::as_ref).filter(waits).map(Pod::full_name).collect();
+    let pods = facts.pods.iter().flat_map(|pods| pods.with_branch.iter().copied());
+    let mut names: Vec<String> = pods.filter(waits).map(Pod::full_name).collect();
     let Some(aws_node) = facts.snapshot.aws_node.value().filter(|_| !names.is_empty()) else { return };
     names.sort();
     let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
