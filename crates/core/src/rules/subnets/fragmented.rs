@@ -76,6 +76,7 @@ fn violation(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> sink::Violation {
             sink::evidence("freeBlocks", whole),
             sink::evidence("freeBlocksAtLeast", text::known(subnet.free_prefixes_min)),
             sink::evidence("blocksThatNodesCouldTake", text::known(subnet.ceiling.map(|most| most.blocks))),
+            sink::evidence("drainForBlocks", words::drain(facts, subnet)),
             sink::evidence("nearlyFree", words::nearly_free_blocks(facts, subnet)),
         ],
     }
@@ -87,7 +88,7 @@ mod tests {
         inventory::ReservationKind,
         snapshot::ClusterSnapshot,
         source::{Reading, Source},
-        tests::subnets::{add_other, answers, in_prefix_mode, reserve},
+        tests::subnets::{add_other, answers, in_prefix_mode, interfaces, recount, reserve},
     };
 
     const CODE: &str = "IPAM104";
@@ -110,6 +111,17 @@ mod tests {
         );
         let fix = &seen.findings[0].remediation;
         assert!(fix.contains("--reservation-type prefix --cidr 10.0.0.160/27"), "{fix}");
+    }
+
+    #[test]
+    fn a_node_that_breaks_blocks_alone_is_named_for_draining() {
+        let mut snapshot = in_prefix_mode("10.0.0.0/24", &[&["10.0.0.16/28"], &[]]);
+        let own = 2..10_u8;
+        interfaces(&mut snapshot)[1].secondary = own.map(|block| [10, 0, 0, block * 16 + 3].into()).collect();
+        recount(&mut snapshot);
+        let seen = answers(&snapshot, CODE);
+        let fix = &seen.findings[0].remediation;
+        assert!(fix.starts_with("Drain and replace node-1: that makes 8 blocks whole; keep what is whole"), "{fix}");
     }
 
     #[test]

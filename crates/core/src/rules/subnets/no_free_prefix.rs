@@ -82,6 +82,7 @@ fn violation(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> sink::Violation {
             sink::evidence("freeBlocksAtLeast", text::known(subnet.free_prefixes_min)),
             sink::evidence("neededBlocks", needed),
             sink::evidence("brokenBlocks", broken),
+            sink::evidence("drainForBlocks", words::drain(facts, subnet)),
             sink::evidence("nearlyFree", words::nearly_free_blocks(facts, subnet)),
         ],
     }

@@ -4,6 +4,7 @@ use ipnet::Ipv4Net;
 
 use crate::{
     facts::{Facts, Owner, SubnetFacts},
+    ids::NodeName,
     text,
 };
 
@@ -74,14 +75,24 @@ pub(super) fn make_room(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String {
     }
 }
 
+/// The node whose going would make most blocks whole, and how many. One is no gain: its successor breaks another.
+fn worth_draining<'f>(facts: &'f Facts<'_>, subnet: &SubnetFacts<'_>) -> Option<(&'f NodeName, u32)> {
+    let recoverable = subnet.blocks.as_ref()?.recoverable();
+    let (at, blocks) = recoverable.into_iter().max_by_key(|(at, blocks)| (*blocks, std::cmp::Reverse(*at)))?;
+    (blocks > 1).then_some(())?;
+    Some((&facts.nodes.get(at)?.node.name, blocks))
+}
+
+/// The same as evidence: `node-1: 7`.
+pub(super) fn drain(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String {
+    worth_draining(facts, subnet).map_or_else(|| "none".to_owned(), |(node, blocks)| format!("{node}: {blocks}"))
+}
+
 /// The change that makes most blocks whole: a node to drain, else what to move.
 pub(super) fn mend_blocks(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String {
-    let Some(blocks) = &subnet.blocks else { return String::new() };
-    let most = blocks.recoverable().into_iter().max_by_key(|(at, blocks)| (*blocks, std::cmp::Reverse(*at)));
-    let node = most.and_then(|(at, blocks)| Some((facts.nodes.get(at)?, blocks)));
-    let mend = match (node, nearly_free_blocks(facts, subnet)) {
+    let mend = match (worth_draining(facts, subnet), nearly_free_blocks(facts, subnet)) {
         (Some((node, blocks)), _) => {
-            format!("Drain and replace {}: that makes {} whole", node.node.name, text::count(blocks, "block"))
+            format!("Drain and replace {node}: that makes {} whole", text::count(blocks, "block"))
         }
         (None, nearly) if !nearly.is_empty() => format!("Move what breaks blocks, first {nearly}"),
         (None, _) => "Give prefixes a subnet of their own".to_owned(),
