@@ -25,7 +25,7 @@ rule! {
     /// ## How to confirm
     ///
     /// ```sh
-    /// kubectl get ipsubnet SUBNET -o jsonpath='{.status.blockMap}{"\n"}'
+    /// kubectl get ipsubnet SUBNET -o jsonpath='{.status.blocks.map}{"\n"}'
     /// aws ec2 describe-network-interfaces --filters Name=subnet-id,Values=SUBNET \
     ///     --query 'NetworkInterfaces[].[PrivateIpAddresses[].PrivateIpAddress,Ipv4Prefixes[].Ipv4Prefix,Description]'
     /// aws ec2 get-subnet-cidr-reservations --subnet-id SUBNET

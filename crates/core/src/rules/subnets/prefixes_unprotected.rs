@@ -26,7 +26,7 @@ rule! {
     /// ## How to confirm
     ///
     /// ```sh
-    /// kubectl get ipsubnet SUBNET -o jsonpath='{.status.blockMap}{"\n"}'
+    /// kubectl get ipsubnet SUBNET -o jsonpath='{.status.blocks.map}{"\n"}'
     /// aws ec2 get-subnet-cidr-reservations --subnet-id SUBNET
     /// ```
     ///

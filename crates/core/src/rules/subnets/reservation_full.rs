@@ -25,7 +25,7 @@ rule! {
     ///
     /// ```sh
     /// aws ec2 get-subnet-cidr-reservations --subnet-id SUBNET
-    /// kubectl get ipsubnet SUBNET -o jsonpath='{.status.blockMap}{"\n"}'
+    /// kubectl get ipsubnet SUBNET -o jsonpath='{.status.blocks.map}{"\n"}'
     /// ```
     ///
     /// ## What to do

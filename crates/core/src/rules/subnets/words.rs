@@ -79,8 +79,8 @@ pub(super) fn make_room(facts: &Facts<'_>, subnet: &SubnetFacts<'_>) -> String {
 fn worth_draining<'f>(facts: &'f Facts<'_>, subnet: &SubnetFacts<'_>) -> Option<(&'f NodeName, u32)> {
     let recoverable = subnet.blocks.as_ref()?.recoverable();
     let (at, blocks) = recoverable.into_iter().max_by_key(|(at, blocks)| (*blocks, std::cmp::Reverse(*at)))?;
-    (blocks > 1).then_some(())?;
-    Some((&facts.nodes.get(at)?.node.name, blocks))
+    let node = facts.nodes.get(at).filter(|_| blocks > 1)?;
+    Some((&node.node.name, blocks))
 }
 
 /// The same as evidence: `node-1: 7`.
