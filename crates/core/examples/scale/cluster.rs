@@ -359,7 +359,7 @@ fn subnet_base(at: u32) -> u32 {
 fn vpc() -> Vpc {
     Vpc {
         id: "vpc-1".into(),
-        cidrs: "10.0.0.0/8".parse().into_iter().collect(),
+        cidrs: (0..19).filter_map(|at| ipnet::Ipv4Net::new([10, at, 0, 0].into(), 16).ok()).collect(),
         troubled_cidrs: Vec::new(),
         ipv6: false,
     }

@@ -1,9 +1,10 @@
 //! Which settings would help, what they would free and what they cost: computed with the ipamd model, never guessed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::{
     NodeFacts, Pool,
+    lookup::Map,
     model::{Kind, Settled, Shape, WarmTargets},
 };
 use crate::{ids::NodeName, policy::AuditPolicy};
@@ -13,7 +14,7 @@ use crate::{ids::NodeName, policy::AuditPolicy};
 pub(crate) struct Advice {
     targets: WarmTargets,
     settings: String,
-    nodes: BTreeMap<NodeName, NodeAdvice>,
+    nodes: Map<NodeName, NodeAdvice>,
 }
 
 /// What better settings would do to one node.
@@ -37,7 +38,7 @@ impl Advice {
         // Nodes of one shape settle alike, and a node group has few shapes.
         let mut settled: HashMap<Shape, Option<Settled>> = HashMap::new();
         let mut prices: HashMap<Kind, Option<u32>> = HashMap::new();
-        let mut nodes = BTreeMap::new();
+        let mut nodes = Map::default();
         for (node, pool) in facts.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
             if pool.spare() <= policy.for_node(node.node).idle_addresses {
                 continue;

@@ -12,6 +12,7 @@ use std::{
 use super::{
     CustomNetworking, Discovery, NodeFacts,
     discovery::Outlook,
+    lookup::Map,
     model::{Kind, Settled},
 };
 use crate::{
@@ -130,7 +131,7 @@ impl Demand {
 #[derive(Debug)]
 pub(super) struct Demands<'n, 'a> {
     nodes: &'n [NodeFacts<'a>],
-    by_subnet: BTreeMap<&'a SubnetId, Demand>,
+    by_subnet: Map<&'a SubnetId, Demand>,
     settled: RefCell<HashMap<(Kind, u32), Option<Settled>>>,
 }
 
@@ -142,7 +143,7 @@ impl<'n, 'a> Demands<'n, 'a> {
         networking: &CustomNetworking<'a>,
         discovery: &Discovery<'a>,
     ) -> Self {
-        let mut demands = Self { nodes, by_subnet: BTreeMap::new(), settled: RefCell::default() };
+        let mut demands = Self { nodes, by_subnet: Map::default(), settled: RefCell::default() };
         for (at, node) in nodes.iter().enumerate() {
             demands.add_interfaces(at, node);
             let outlook = discovery.kind_of(at).and_then(|kind| discovery.outlooks().get(kind));

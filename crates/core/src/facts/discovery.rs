@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{Cni, Facts, NodeFacts, eni_config};
+use super::{Cni, Facts, NodeFacts, eni_config, lookup::Map};
 use crate::{
     cni::CniVersion,
     ids::{SubnetId, VpcId, Zone},
@@ -214,9 +214,9 @@ impl<'a> Discovery<'a> {
     /// From the snapshot and its nodes; nothing while subnets or interfaces are missing.
     pub(super) fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>]) -> Self {
         let subnets = snapshot.ec2.subnets.value().map_or(&[][..], Vec::as_slice);
-        let by_id: BTreeMap<&SubnetId, &Subnet> = subnets.iter().map(|subnet| (&subnet.id, subnet)).collect();
+        let by_id: Map<&SubnetId, &Subnet> = subnets.iter().map(|subnet| (&subnet.id, subnet)).collect();
         let zones = by_zone(subnets);
-        let mut known: BTreeMap<(&SubnetId, usize), usize> = BTreeMap::new();
+        let mut known: Map<(&SubnetId, usize), usize> = Map::default();
         let (mut outlooks, mut of_node) = (Vec::new(), vec![None; nodes.len()]);
         for (at, node) in nodes.iter().enumerate() {
             let (Some(cni), Some(home)) = (&node.cni, node.home().and_then(|id| by_id.get(id))) else { continue };

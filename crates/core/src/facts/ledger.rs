@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, ops::AddAssign};
 
 use ipnet::Ipv4Net;
 
-use super::{node::NodeFacts, owner::Owner, pool::Pool};
+use super::{lookup::Map, node::NodeFacts, owner::Owner, pool::Pool};
 use crate::{
     ids::SubnetId,
     inventory::{CidrReservation, Interface, ReservationKind, Seat, Subnet},
@@ -140,7 +140,7 @@ pub(super) struct Sheet {
 
 /// The sheets of all subnets.
 #[derive(Debug, Default)]
-pub(super) struct Ledgers(BTreeMap<SubnetId, Sheet>);
+pub(super) struct Ledgers(Map<SubnetId, Sheet>);
 
 impl Ledgers {
     /// Books every interface; the owners are in the interfaces' order.
@@ -156,10 +156,6 @@ impl Ledgers {
     }
 
     fn sheet(&mut self, subnet: &SubnetId) -> &mut Sheet {
-        // Most subnets are known already: their id is cloned once.
-        if !self.0.contains_key(subnet) {
-            self.0.insert(subnet.clone(), Sheet::default());
-        }
         self.0.entry(subnet.clone()).or_default()
     }
 

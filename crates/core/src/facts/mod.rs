@@ -98,7 +98,8 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Derives them.
     pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
-        let (nodes, pods) = node::all(snapshot);
+        let (mut nodes, pods) = node::all(snapshot);
+        mark_young(&mut nodes, snapshot, policy);
         let cluster_names = owner::cluster_names(snapshot, &nodes);
         let owners = owner::all(snapshot, &nodes, pods.as_ref(), &cluster_names);
         let installation = installation::Installation::of(snapshot, &nodes);
@@ -151,12 +152,9 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether a node was so young when EC2 was last read that what it holds is not what it will hold.
+    #[expect(clippy::unused_self, reason = "a question to the facts, like the others")]
     pub(crate) fn is_young(&self, node: &NodeFacts<'_>) -> bool {
-        let born = [node.node.created_at, node.node.state.ready_since].into_iter().flatten().min();
-        let settle = jiff::SignedDuration::from_secs(self.policy.for_node(node.node).settle_seconds.into());
-        let now = self.snapshot.taken_at;
-        let seen = self.as_of(Source::NetworkInterfaces).map_or(now, |seen| seen.min(now));
-        born.is_some_and(|born| seen.duration_since(born) < settle)
+        node.young
     }
 
     /// When a source was last read.
@@ -172,6 +170,17 @@ impl<'a> Facts<'a> {
     /// Pods per node that wait for an address, in the nodes' order.
     pub fn waiting_pods(&self) -> u32 {
         self.nodes.iter().map(|node| node.waiting.len()).sum::<usize>().try_into().unwrap_or(u32::MAX)
+    }
+}
+
+/// By when EC2 was last read: what a node got since is not seen yet.
+fn mark_young(nodes: &mut [NodeFacts<'_>], snapshot: &ClusterSnapshot, policy: &AuditPolicy) {
+    let now = snapshot.taken_at;
+    let seen = snapshot.ec2.interfaces.as_of().map_or(now, |seen| seen.min(now));
+    for node in nodes {
+        let born = [node.node.created_at, node.node.state.ready_since].into_iter().flatten().min();
+        let settle = jiff::SignedDuration::from_secs(policy.for_node(node.node).settle_seconds.into());
+        node.young = born.is_some_and(|born| seen.duration_since(born) < settle);
     }
 }
 

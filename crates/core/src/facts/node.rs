@@ -59,6 +59,8 @@ pub struct NodeFacts<'a> {
     pub work_pods: Option<u32>,
     /// Pods that it refused an address.
     pub waiting: Vec<&'a Pod>,
+    /// Whether it was so young when EC2 was last read that what it holds is not what it will hold.
+    pub(super) young: bool,
     /// The workload of its pods, where all are of one.
     pub workload: Option<Arc<str>>,
 }
@@ -108,6 +110,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
         other_pods: 0,
         waiting: Vec::new(),
         workload: None,
+        young: false,
     }
 }
 

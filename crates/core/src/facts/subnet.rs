@@ -1,11 +1,10 @@
 //! Where the addresses of each subnet went, what is asked of it next, and whether it can give that.
 
-use std::collections::BTreeMap;
-
 use super::{
     blocks::{Blocks, Holder},
     demand::{Demand, Demands, Role, Take},
     ledger::{Ledgers, Reservations},
+    lookup::Map,
     owner::Owner,
 };
 use crate::{
@@ -313,8 +312,8 @@ fn occupied<'a>(
     interfaces: &[Interface],
     owners: &[Owner],
     reservations: &Reading<Vec<CidrReservation>>,
-) -> BTreeMap<&'a SubnetId, (u32, Option<Blocks>)> {
-    let mut occupied: BTreeMap<_, _> = subnets.map(|subnet| (&subnet.id, (0, subnet.cidr.map(Blocks::of)))).collect();
+) -> Map<&'a SubnetId, (u32, Option<Blocks>)> {
+    let mut occupied: Map<_, _> = subnets.map(|subnet| (&subnet.id, (0, subnet.cidr.map(Blocks::of)))).collect();
     for (at, (interface, owner)) in interfaces.iter().zip(owners).enumerate() {
         if let Some((count, blocks)) = occupied.get_mut(&interface.subnet) {
             *count += 1;

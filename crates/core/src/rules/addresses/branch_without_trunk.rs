@@ -1,12 +1,10 @@
 //! IPAM413: a branch interface whose trunk no longer exists.
 
-use std::collections::BTreeSet;
-
 use jiff::SignedDuration;
 
 use super::branches;
 use crate::{
-    facts::{Facts, Owner},
+    facts::{Facts, Owner, lookup::Set},
     finding::{Severity, Subject},
     inventory::Interface,
     policy::AuditPolicy,
@@ -66,7 +64,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     }
     let apart = SignedDuration::from_secs(policy.thresholds.leak_seconds.into());
     let all = facts.snapshot.ec2.interfaces.value().into_iter().flatten();
-    let existing: BTreeSet<&str> = all.map(|interface| interface.id.as_str()).collect();
+    let existing: Set<&str> = all.map(|interface| interface.id.as_str()).collect();
     for branch in branches {
         let Some(trunk) = branches::trunk_of(branch).filter(|trunk| !existing.contains(trunk)) else { continue };
         let subject = Subject::Interface(branch.id.clone());

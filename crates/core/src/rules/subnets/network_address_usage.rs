@@ -1,10 +1,8 @@
 //! IPAM152: the VPC's network address usage comes near its quota.
 
-use std::collections::BTreeMap;
-
 use super::vpc;
 use crate::{
-    facts::Facts,
+    facts::{Facts, lookup::Map},
     finding::{Severity, Subject},
     ids::{SubnetId, VpcId},
     inventory::{Interface, InterfaceKind},
@@ -78,7 +76,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         return;
     }
     let subnets = facts.snapshot.ec2.subnets.value().into_iter().flatten();
-    let homes: BTreeMap<&SubnetId, &VpcId> = subnets.map(|subnet| (&subnet.id, &subnet.vpc)).collect();
+    let homes: Map<&SubnetId, &VpcId> = subnets.map(|subnet| (&subnet.id, &subnet.vpc)).collect();
     for vpc in vpc::of_cluster(facts) {
         let inside = interfaces.iter().filter(|interface| homes.get(&interface.subnet) == Some(&&vpc.id));
         let used: u32 = inside.map(units).sum();
