@@ -69,6 +69,21 @@ impl ChosenBy {
     }
 }
 
+impl Facts<'_> {
+    /// Whether an ENIConfig's subnet is in another zone than a node: no interface made there can be attached to it. Zones
+    /// are compared by id where both are known, since names differ between accounts.
+    pub(crate) fn is_out_of_reach(&self, node: &NodeFacts<'_>, config: &EniConfig) -> bool {
+        let subnets = self.snapshot.ec2.subnets.value().map_or(&[][..], Vec::as_slice);
+        let find = |id: &SubnetId| subnets.iter().find(|subnet| subnet.id == *id);
+        let Some(there) = find(&config.subnet) else { return false };
+        let by_home = node.home().and_then(find).map(|home| match (&home.zone_id, &there.zone_id) {
+            (Some(home), Some(there)) => home != there,
+            _ => home.zone != there.zone,
+        });
+        by_home.unwrap_or_else(|| node.node.zone.as_ref().is_some_and(|zone| *zone != there.zone))
+    }
+}
+
 /// An ENIConfig's name and the nodes that ask for it.
 #[derive(Debug)]
 pub(crate) struct Use<'a> {

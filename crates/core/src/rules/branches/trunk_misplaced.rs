@@ -78,7 +78,8 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
             found.lacks(Source::EniConfigs);
             continue;
         };
-        let config = configs.iter().find(|config| *config.name == *name);
+        // Where the ENIConfig itself is wrong, the trunk is where it can be: IPAM503 says so.
+        let config = configs.iter().find(|config| *config.name == *name && !facts.is_out_of_reach(node, config));
         if let Some((config, state)) = config.and_then(|config| Some((config, difference(node, trunk, config)?))) {
             let place = Place { group: config.name.clone(), ..Place::node(node) };
             found.at(place, violation(trunk, config, &state));

@@ -62,7 +62,8 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
             return;
         }
         let Some(row) = words::subnet(facts, &config.subnet) else { continue };
-        let elsewhere: Vec<&NodeFacts<'_>> = used.nodes(facts).filter(|node| is_elsewhere(facts, node, row)).collect();
+        let elsewhere: Vec<&NodeFacts<'_>> =
+            used.nodes(facts).filter(|node| facts.is_out_of_reach(node, config)).collect();
         let number = u32::try_from(elsewhere.len()).unwrap_or(u32::MAX);
         if number == 0 {
             continue;
@@ -96,14 +97,6 @@ fn zone(subnet: &Subnet) -> String {
         Some(id) => format!("{} ({id})", subnet.zone),
         None => subnet.zone.to_string(),
     }
-}
-
-fn is_elsewhere(facts: &Facts<'_>, node: &NodeFacts<'_>, row: &Subnet) -> bool {
-    let by_home = words::home(facts, node).map(|home| match (&home.zone_id, &row.zone_id) {
-        (Some(home), Some(row)) => home != row,
-        _ => home.zone != row.zone,
-    });
-    by_home.unwrap_or_else(|| node.node.zone.as_ref().is_some_and(|zone| *zone != row.zone))
 }
 
 #[cfg(test)]

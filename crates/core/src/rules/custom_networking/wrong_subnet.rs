@@ -76,7 +76,8 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         if ![Source::NetworkInterfaces, Source::Pods].into_iter().all(|source| words::has(facts, found, source)) {
             return;
         }
-        let Some(config) = choice.config else { continue };
+        // Where the ENIConfig itself is wrong, replacing nodes would not help: IPAM503 says so.
+        let Some(config) = choice.config.filter(|config| !facts.is_out_of_reach(node, config)) else { continue };
         let Some(outside) = outside(node, config).filter(|outside| *outside != Outside::default()) else { continue };
         let violation = sink::Violation {
             severity: if node.node.cordoned { Severity::Info } else { Severity::Warning },

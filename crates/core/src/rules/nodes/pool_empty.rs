@@ -2,7 +2,7 @@
 
 use super::no_growth::{self, NoGrowth};
 use crate::{
-    facts::Facts,
+    facts::{Facts, Growth},
     finding::Severity,
     policy::AuditPolicy,
     rules::{Violations, sink},
@@ -54,7 +54,9 @@ rule! {
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for (node, pool) in super::settled_pools(facts) {
-        if node.waiting.is_empty() && super::is_empty(node, pool) {
+        // A missing ENIConfig is a problem of its own for all its nodes: IPAM501.
+        let resolves = || !matches!(facts.growth(node), Growth::NoEniConfig(_));
+        if node.waiting.is_empty() && super::is_empty(node, pool) && resolves() {
             found.node(node, violation(&no_growth::why(facts, node, 1)));
         }
     }
