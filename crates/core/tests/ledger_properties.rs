@@ -346,7 +346,7 @@ fn check_nodes(snapshot: &ClusterSnapshot, outcome: &AuditOutcome) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn every_address_has_exactly_one_class(cluster in a_cluster()) {

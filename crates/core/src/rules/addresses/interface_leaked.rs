@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(
             finding.message,
             "interface eni-leak, created 5 h ago, with no cluster's tag, is attached to nothing and holds 6 addresses of \
-             subnet-1; it was made for i-gone, which is terminated; the CNI does not see it: CLUSTER_NAME is set and the \
+             subnet-1; it was made for i-gone, which is terminated for good; the CNI does not see it: CLUSTER_NAME is set and the \
              interface has no cluster's tag"
         );
         assert!(finding.remediation.contains("aws ec2 delete-network-interface --network-interface-id eni-leak gives"));

@@ -80,8 +80,8 @@ impl<'a> Leak<'a> {
             return format!("it was made for {instance}, which is no node now");
         };
         match instances.iter().find(|row| row.id == *instance) {
-            None => format!("it was made for {instance}, which is gone for good"),
-            Some(row) if row.is_gone() => format!("it was made for {instance}, which is {}", row.state),
+            None => format!("it was made for {instance}, which is no node now and not among EC2's instances"),
+            Some(row) if row.is_gone() => format!("it was made for {instance}, which is {} for good", row.state),
             Some(row) => format!("it was made for {instance}, which is {} and no node", row.state),
         }
     }
