@@ -72,7 +72,8 @@ async fn a_denied_action_is_named_and_everything_else_is_audited() -> Result<()>
     assert_ne!(audit.condition("Ready").status, "True");
     let inconclusive: Vec<_> =
         audit.items("/status/rules/inconclusive").iter().filter_map(|code| code.as_str()).collect();
-    assert_eq!(inconclusive, ["IPAM101", "IPAM102"]);
+    assert!(["IPAM101", "IPAM102"].iter().all(|code| inconclusive.contains(code)), "they need it: {inconclusive:?}");
+    assert!(!["IPAM201", "IPAM210"].iter().any(|code| inconclusive.contains(code)), "they do not: {inconclusive:?}");
     assert_eq!(audit.text("/status/display/critical"), "?", "more may be found");
     let problems = audit.items("/status/problems").iter().filter_map(|problem| problem["code"].as_str());
     assert_eq!(problems.collect::<Vec<_>>(), ["IPAM901", "IPAM210"]);

@@ -176,12 +176,21 @@ fn problems(ctx: &Context<'_>) -> Vec<ProblemStatus> {
 }
 
 fn rule_answers(ctx: &Context<'_>) -> RulesStatus {
-    let mut status = RulesStatus::default();
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let mut status = RulesStatus {
+        suspicions: count(ctx.outcome.suspects.len()),
+        suppressed: count(ctx.outcome.suppressed.len()),
+        ..RulesStatus::default()
+    };
     for rule in &ctx.outcome.rules {
-        match rule.answer {
+        match &rule.answer {
             RuleAnswer::Passed => status.passed += 1,
             RuleAnswer::Violated { .. } => status.violated += 1,
-            RuleAnswer::Inconclusive { .. } => status.inconclusive.push(rule.code.to_owned()),
+            RuleAnswer::Inconclusive { .. } if ctx.may_find_more(rule.code) => {
+                status.inconclusive.push(rule.code.to_owned());
+            }
+            // A suspicion is no blindness, and is counted as such.
+            RuleAnswer::Inconclusive { missing, .. } => status.not_collected += i64::from(!missing.is_empty()),
             RuleAnswer::Disabled => status.disabled.push(rule.code.to_owned()),
         }
     }

@@ -199,7 +199,16 @@ pub struct RulesStatus {
     /// Rules that found something.
     #[serde(default)]
     pub violated: i64,
-    /// Codes of rules that could not look, because a source is missing.
+    /// Rules that look at something which the operator does not read, or which this cluster does not have.
+    #[serde(default)]
+    pub not_collected: i64,
+    /// What would be a finding if a later look showed it again.
+    #[serde(default)]
+    pub suspicions: i64,
+    /// Findings that `spec.suppressions` accepts: they count nowhere.
+    #[serde(default)]
+    pub suppressed: i64,
+    /// Codes of rules that could not look, because a source is missing that was or should be there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub inconclusive: Vec<String>,
