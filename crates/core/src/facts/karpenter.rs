@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Cni, Facts, NodeFacts, cni, model::Kind};
+use super::{Cni, Facts, HOST_PODS, NodeFacts, cni, model::Kind};
 use crate::{
     cni::Setting,
     ids::{InstanceType, Zone},
@@ -25,8 +25,6 @@ const TYPE_KEY: &str = "node.kubernetes.io/instance-type";
 /// Requirements that a type's name alone answers: family and size are its two parts.
 const FAMILY_KEY: &str = "karpenter.k8s.aws/instance-family";
 const SIZE_KEY: &str = "karpenter.k8s.aws/instance-size";
-/// Pods on the host's network that every node has: `aws-node` and `kube-proxy`.
-const HOST_PODS: u32 = 2;
 
 /// Karpenter in this cluster.
 #[derive(Debug, Default)]
