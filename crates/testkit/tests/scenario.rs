@@ -27,6 +27,7 @@ fn scenario(name: &str) -> Scenario {
 fn listed<T: Clone>(assigned: &Assigned<T>) -> Vec<T> {
     match assigned {
         Assigned::List(list) => list.clone(),
+        Assigned::Count(0) => Vec::new(),
         Assigned::Count(count) => panic!("{count} addresses are left to the simulator: no pod can have one of them"),
     }
 }
@@ -79,7 +80,11 @@ fn every_pod_has_an_address_of_its_own_node() {
         let scenario = scenario(name);
         for node in &scenario.plan().nodes {
             let ordinary = node.interfaces.iter().filter(|interface| interface.kind == InterfaceKind::Interface);
-            let pool: BTreeSet<Ipv4Addr> = ordinary.flat_map(|interface| listed(&interface.secondary)).collect();
+            let not_own = |interface: &Interface| {
+                let own = interface.primary;
+                addresses(interface).into_iter().filter(move |address| Some(*address) != own).collect::<Vec<_>>()
+            };
+            let pool: BTreeSet<Ipv4Addr> = ordinary.flat_map(not_own).collect();
             let mut used = BTreeSet::new();
             for pod in &node.pods {
                 match pod.place {

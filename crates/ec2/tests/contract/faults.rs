@@ -23,8 +23,8 @@ async fn read_with(faults: impl IntoIterator<Item = Fault>) -> (Inventory, Simul
 
 /// The faults by source, for a reading in which nothing is left of a part that has one.
 fn faults(inventory: &Inventory) -> Vec<(Source, SourceFault)> {
-    let states = inventory.states();
-    let faulty = states.into_iter().filter_map(|state| {
+    let states = inventory.states().into_iter().filter(|state| !state.is_not_collected());
+    let faulty = states.filter_map(|state| {
         assert_eq!(state.is_missing(), state.fault.is_some(), "{state:?}");
         Some((state.source, state.fault?))
     });
