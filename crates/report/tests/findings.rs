@@ -40,3 +40,19 @@ fn generated_finding_pages_are_current() {
     }
     assert_eq!(present().len(), wanted().len(), "docs/findings/ has a page of no rule: run `make crds`");
 }
+
+/// `docs/rules.md` is written by hand: it may not forget a rule, nor name one that is gone.
+#[test]
+fn every_rule_and_every_listed_check_has_its_place() {
+    let page = fs::read_to_string(folder().join("../rules.md")).unwrap();
+    let known: Vec<&str> = rules::all().map(|rule| rule.meta().code).collect();
+    for code in &known {
+        assert!(page.contains(&format!("[{code}](findings/{code}.md)")), "docs/rules.md says nothing of {code}");
+    }
+    for named in page.split('[').filter_map(|rest| rest.split_once(']')).map(|(name, _)| name) {
+        assert!(!named.starts_with("IPAM") || known.contains(&named), "docs/rules.md names {named}, which is no rule");
+    }
+    let areas = ["SUB", "VPC", "NOD", "CFG", "SGP", "CNW", "LEK", "KAR", "WIN"];
+    let checks = page.lines().filter(|line| areas.iter().any(|area| line.starts_with(&format!("| {area}-"))));
+    assert_eq!(checks.count(), 156, "every check of the list is there once");
+}

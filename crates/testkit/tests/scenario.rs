@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 use ipam_audit_testkit::controlplane::{ControlPlane, Options};
 use ipam_audit_testkit::ec2::World;
-use ipam_audit_testkit::ec2::seed::{Assigned, Ec2Seed, Interface, InterfaceKind};
+use ipam_audit_testkit::ec2::seed::{Assigned, Ec2Seed, Interface, InterfaceKind, ReservationKind};
 use ipam_audit_testkit::scenario::{AwsNodeChange, Place, Scenario, delete_pods};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -44,13 +44,24 @@ fn addresses(interface: &Interface) -> Vec<Ipv4Addr> {
     all
 }
 
-/// Free addresses by subnet id: the size without the five reserved ones, less what interfaces take.
+/// Free addresses by subnet id: the size without the five that AWS keeps, less what interfaces take, less what is kept for
+/// prefixes and not taken.
 fn free(seed: &Ec2Seed) -> BTreeMap<String, i64> {
     let size = |prefix: u8| (1_i64 << (32 - prefix)) - 5;
     let id = |id: &Option<String>| id.clone().unwrap();
     let mut free: BTreeMap<_, _> = seed.subnets.iter().map(|s| (id(&s.id), size(s.cidr.prefix_len()))).collect();
     for interface in &seed.interfaces {
         *free.get_mut(&interface.subnet).unwrap() -= i64::try_from(addresses(interface).len()).unwrap();
+    }
+    for reservation in seed.reservations.iter().filter(|one| one.kind == ReservationKind::Prefix) {
+        let all = seed.interfaces.iter().filter(|interface| interface.subnet == reservation.subnet);
+        let inside = all.flat_map(addresses).filter(|address| reservation.cidr.contains(address)).count();
+        let cidr = seed.subnets.iter().find(|subnet| subnet.id.as_ref() == Some(&reservation.subnet)).unwrap().cidr;
+        let first = u32::from(cidr.network());
+        let by_aws = (first..first + 4).map(Ipv4Addr::from).chain([cidr.broadcast()]);
+        let inside = inside + by_aws.filter(|address| reservation.cidr.contains(address)).count();
+        let kept = (1_i64 << (32 - reservation.cidr.prefix_len())) - i64::try_from(inside).unwrap();
+        *free.get_mut(&reservation.subnet).unwrap() -= kept;
     }
     free
 }
