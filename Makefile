@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR ?= auto
 PURE := -p ipam-audit-core -p ipam-audit-report
 
 .DEFAULT_GOAL := help
-.PHONY: help build fmt lint test test-fast bench demo crds docs deny clean seams limits release
+.PHONY: help build fmt lint test test-fast bench bundle demo crds docs deny clean seams limits release
 
 help: ## List the targets
 	@echo "IpamAudit: where did the pod addresses go?"
@@ -41,6 +41,13 @@ bench: ## Measure one evaluation of 5,000 nodes, 150,000 pods and 20,000 interfa
 	@tests/run phase "building the bench" "the first time about 2 minutes"
 	$(CARGO) build --locked --release -p ipam-audit-core --example scale
 	@$${CARGO_TARGET_DIR:-target}/release/examples/scale $(if $(RULES),rules)
+
+bundle: ## Write a scenario as files of kubectl and aws and a look MINUTES=11 later (SCENARIO=incident), and audit them
+	@tests/run phase "building ipam-audit" "the first time 8 to 15 minutes: the AWS SDK is one large crate"
+	$(CARGO) build --locked --workspace --bins
+	@bin=$${CARGO_TARGET_DIR:-target}; name=$(or $(SCENARIO),incident); to=$$bin/bundle/$$name; \
+	    $$bin/debug/scenario-bundle --minutes $(or $(MINUTES),11) $$name $$to/first $$to/second && \
+	    $$bin/debug/ipam-audit audit --from $$to/first --then $$to/second --fail-on never
 
 demo: ## Show the incident on a real control plane (ONCE=1 exits at the end)
 	@tests/run phase "building the demo" "the first time 15 to 25 minutes with the control plane, then seconds"

@@ -301,6 +301,8 @@ pub struct NodeOutcome {
     pub interface_limit: Option<u32>,
     /// Where its addresses went.
     pub addresses: Option<NodeAddresses>,
+    /// The same for each of its interfaces, the primary first, those that serve no pods last.
+    pub by_interface: Vec<InterfaceOutcome>,
     /// Pods that use its pool.
     pub pool_pods: Option<u32>,
     /// Pods on it that wait for an address.
@@ -318,7 +320,20 @@ pub struct NodeOutcome {
     pub findings: Vec<Finding>,
 }
 
-/// The addresses of one node. `held = used + idle` and `idle = finished + warm + cooling + stranded`; `own` comes on
+/// One interface of a node and where its addresses went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InterfaceOutcome {
+    /// Its id.
+    pub id: EniId,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Whether the CNI gives pods addresses of it; not so a trunk, an unmanaged or an excluded one.
+    pub serves_pods: bool,
+    /// Where its addresses went.
+    pub addresses: NodeAddresses,
+}
+
+/// The addresses of one node or of one of its interfaces. `held = used + idle` and `idle = finished + warm + cooling + stranded`; `own` comes on
 /// top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct NodeAddresses {

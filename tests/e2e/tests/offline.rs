@@ -91,6 +91,14 @@ fn every_address_of_every_scenario_has_one_class_and_nothing_is_left_over() {
                 subnet["others"].as_object().unwrap().values().map(|number| number.as_i64().unwrap()).sum();
             assert_eq!(Some(others), ledger["other"].as_i64(), "{name}");
         }
+        for node in document["nodes"].as_array().unwrap() {
+            for class in ["own", "held", "used", "finished", "warm", "cooling", "stranded"] {
+                let parts = node["byInterface"].as_array().unwrap().iter();
+                let sum: i64 = parts.map(|part| part["addresses"][class].as_i64().unwrap()).sum();
+                assert_eq!(Some(sum), node["addresses"][class].as_i64(), "{name}: {class} of {}", node["name"]);
+            }
+            assert!(!node["nextSubnets"].as_array().unwrap().is_empty(), "{name}: {}", node["name"]);
+        }
     }
 }
 

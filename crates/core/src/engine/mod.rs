@@ -12,10 +12,10 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    facts::{Blocks, Facts, NodeFacts, SubnetFacts},
+    facts::{Blocks, Facts, NodeFacts, Pool, PoolInterface, SubnetFacts},
     finding::{Finding, Home},
     memory::Memory,
-    outcome::{AuditOutcome, CniSeen, NodeAddresses, NodeOutcome, SubnetOutcome},
+    outcome::{AuditOutcome, CniSeen, InterfaceOutcome, NodeAddresses, NodeOutcome, SubnetOutcome},
     policy::AuditPolicy,
     snapshot::{ClusterSnapshot, Platform},
 };
@@ -113,6 +113,7 @@ fn node_outcome(
             cooling: pool.cooling,
             stranded: pool.stranded,
         }),
+        by_interface: node.pool.as_ref().map_or_else(Vec::new, by_interface),
         pool_pods: node.pool_pods,
         waiting_pods: node.pool_pods.map(|_| u32::try_from(node.waiting.len()).unwrap_or(u32::MAX)),
         branches: node.branch_slots(),
@@ -125,6 +126,30 @@ fn node_outcome(
         conditions: conditions::of_node(facts, trust, node, &findings),
         findings,
     }
+}
+
+fn by_interface(pool: &Pool<'_>) -> Vec<InterfaceOutcome> {
+    let outcome = |on: &PoolInterface<'_>, serves_pods: bool| {
+        let uses = on.uses();
+        InterfaceOutcome {
+            id: on.interface.id.clone(),
+            subnet: on.interface.subnet.clone(),
+            serves_pods,
+            addresses: NodeAddresses {
+                held: uses.held(),
+                used: uses.pods,
+                idle: uses.idle(),
+                own: uses.own,
+                prefixes: u32::try_from(on.interface.prefixes.len()).unwrap_or(u32::MAX),
+                finished: uses.finished,
+                warm: uses.warm,
+                cooling: uses.cooling,
+                stranded: uses.stranded,
+            },
+        }
+    };
+    let serving = pool.interfaces.iter().map(|on| outcome(on, true));
+    serving.chain(pool.apart.iter().map(|on| outcome(on, false))).collect()
 }
 
 fn subnet_outcome(trust: &conditions::Trust, facts: &SubnetFacts<'_>, findings: Vec<Finding>) -> SubnetOutcome {

@@ -1,6 +1,6 @@
 //! A node of the document.
 
-use ipam_audit_core::outcome::{BranchSlots, CniSeen, NodeAddresses, NodeOutcome};
+use ipam_audit_core::outcome::{BranchSlots, CniSeen, InterfaceOutcome, NodeAddresses, NodeOutcome};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub struct NodeDocument {
     pub interfaces: InterfacesDocument,
     /// Its addresses by class: `held = used + idle`, `idle = finished + warm + cooling + stranded`.
     pub addresses: Option<AddressesDocument>,
+    /// The same for each of its interfaces.
+    pub by_interface: Vec<InterfaceDocument>,
     /// Pods that have, or want, an address of its pool.
     pub pool_pods: Option<u32>,
     /// Pods that wait for one.
@@ -68,7 +70,21 @@ pub struct InterfacesDocument {
     pub limit: Option<u32>,
 }
 
-/// The addresses of a node by class.
+/// One interface of a node.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InterfaceDocument {
+    /// Its id.
+    pub id: String,
+    /// Its subnet.
+    pub subnet: String,
+    /// Whether the CNI gives pods addresses of it; not so a trunk, an unmanaged or an excluded one.
+    pub serves_pods: bool,
+    /// Its addresses by class.
+    pub addresses: AddressesDocument,
+}
+
+/// The addresses of a node, or of one of its interfaces, by class.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressesDocument {
@@ -152,6 +168,7 @@ impl NodeDocument {
             }),
             interfaces: InterfacesDocument { attached: node.interfaces, limit: node.interface_limit },
             addresses: node.addresses.as_ref().map(addresses),
+            by_interface: node.by_interface.iter().map(interface).collect(),
             pool_pods: node.pool_pods,
             waiting_pods: node.waiting_pods,
             trunk: node.branches.as_ref().map(trunk),
@@ -168,6 +185,15 @@ impl NodeDocument {
             conditions: node.conditions.iter().map(ConditionDocument::of).collect(),
             findings: node.findings.iter().map(|finding| finding.code.to_owned()).collect(),
         }
+    }
+}
+
+fn interface(interface: &InterfaceOutcome) -> InterfaceDocument {
+    InterfaceDocument {
+        id: interface.id.to_string(),
+        subnet: interface.subnet.to_string(),
+        serves_pods: interface.serves_pods,
+        addresses: addresses(&interface.addresses),
     }
 }
 
