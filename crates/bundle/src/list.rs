@@ -65,7 +65,7 @@ impl Reader {
     ) -> Listing<T> {
         let Some(path) = self.folder.parts.get(&part).cloned() else {
             let message = format!("{part} is not in the bundle; `{}` makes it", part.command());
-            return Listing::missing(part, FaultCategory::NotFound, message);
+            return Listing::missing(part, FaultCategory::NotProvided, message);
         };
         let mut problems = Problems { part, warnings: Vec::new(), more: 0 };
         let (rows, ending, items) = match self.items(part, &path, &mut problems, &mut row) {

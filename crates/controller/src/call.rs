@@ -89,7 +89,10 @@ impl CallError {
             FaultCategory::Throttled => format!("the API server asks to {verb} {resource} later"),
             FaultCategory::Malformed => format!("an answer about {resource} makes no sense: {self}"),
             FaultCategory::Unreachable => format!("{AWAY} ({verb} {resource})"),
-            FaultCategory::ServerFault | FaultCategory::Pending | FaultCategory::NotCollected => {
+            FaultCategory::ServerFault
+            | FaultCategory::Pending
+            | FaultCategory::NotCollected
+            | FaultCategory::NotProvided => {
                 format!("the API server failed ({verb} {resource}): {self}")
             }
         };

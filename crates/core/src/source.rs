@@ -179,6 +179,8 @@ pub enum FaultCategory {
     Pending,
     /// Not read at all by whoever made the snapshot.
     NotCollected,
+    /// Not in the files that were given: the cluster may have it or not.
+    NotProvided,
 }
 
 impl FaultCategory {
@@ -194,6 +196,7 @@ impl FaultCategory {
             Self::NotFound => "NotFound",
             Self::Pending => "Pending",
             Self::NotCollected => "NotCollected",
+            Self::NotProvided => "NotProvided",
         }
     }
 }

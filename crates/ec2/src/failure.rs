@@ -147,7 +147,10 @@ impl Failure {
             FaultCategory::ServerFault => {
                 format!("EC2 failed to answer {name} in {region}: it is tried again at the next reading ({cause})")
             }
-            FaultCategory::Malformed | FaultCategory::Pending | FaultCategory::NotCollected => format!(
+            FaultCategory::Malformed
+            | FaultCategory::Pending
+            | FaultCategory::NotCollected
+            | FaultCategory::NotProvided => format!(
                 "the answer to {name} from {} makes no sense: check that the endpoint is EC2's ({cause})",
                 place.endpoint.unwrap_or("the endpoint")
             ),

@@ -32,7 +32,8 @@ pub struct Context<'a> {
 pub fn is_complete(outcome: &AuditOutcome) -> bool {
     let absent = |state: &SourceState| {
         let category = state.fault.as_ref().map(|fault| fault.category);
-        state.source.is_optional() && matches!(category, Some(FaultCategory::NotFound | FaultCategory::Pending))
+        state.source.is_optional()
+            && matches!(category, Some(FaultCategory::NotFound | FaultCategory::NotProvided | FaultCategory::Pending))
     };
     outcome.sources.iter().all(|state| state.fault.is_none() || absent(state))
 }

@@ -80,7 +80,7 @@ fn every_wrapping_and_encoding_is_the_same_bundle() {
 fn a_file_that_is_not_there_is_a_missing_source_with_its_command() {
     let snapshot = Files::minimal().without("kubernetes/pods.json").read().snapshot;
     let fault = snapshot.pods.fault.unwrap();
-    assert_eq!((snapshot.pods.last_good, fault.category), (None, FaultCategory::NotFound));
+    assert_eq!((snapshot.pods.last_good, fault.category), (None, FaultCategory::NotProvided));
     assert_eq!(fault.message, "kubernetes/pods.json is not in the bundle; `kubectl get pods -A -o json` makes it");
     assert_eq!(snapshot.aws_node.value(), None, "the CNI's pods are pods");
     assert_eq!(snapshot.nodes.value().map(Vec::len), Some(2));

@@ -7,7 +7,7 @@ use crate::{
     finding::Severity,
     outcome::{Advised, Answer, Problem, Totals},
     policy::AuditPolicy,
-    source::Source,
+    source::SourceState,
     text,
 };
 
@@ -157,14 +157,15 @@ fn what_to_do(facts: &Facts<'_>, policy: &AuditPolicy) -> Option<Advised> {
 
 /// What could not be looked at.
 fn missing(facts: &Facts<'_>) -> Option<String> {
-    let required = facts.sources.iter().filter(|state| state.fault.is_some() && !state.source.is_optional());
-    let names: Vec<String> = required.map(|state| state.source.to_string()).collect();
+    let required = || facts.sources.iter().filter(|state| state.fault.is_some() && !state.source.is_optional());
+    let names: Vec<String> = required().map(|state| state.source.to_string()).collect();
     (!names.is_empty()).then(|| {
-        let verb = if facts.sources.iter().any(|state| state.source != Source::CniNodes && state.is_missing()) {
-            "could not be read"
+        let absent = required().any(SourceState::is_missing);
+        let (verb, code) = if absent {
+            ("could not be read", "IPAM901")
         } else {
-            "can no longer be read, their last good view is used"
+            ("can no longer be read, their last good view is used", "IPAM902")
         };
-        format!("Not everything is known: {} {verb}; see DataComplete.", text::list(&names, "and", NAMED + 2))
+        format!("Not everything is known: {} {verb}; {code} says why.", text::list(&names, "and", NAMED + 2))
     })
 }

@@ -79,6 +79,7 @@ pub(super) fn remedy(state: &SourceState, category: FaultCategory) -> String {
         (FaultCategory::NotFound, None) if state.source == Source::AwsNode => {
             "Set spec.cni.namespace and spec.cni.daemonSet to where the VPC CNI runs.".to_owned()
         }
+        (FaultCategory::NotProvided, _) => "Add the file, and audit again.".to_owned(),
         (FaultCategory::Throttled, _) => "Nothing: it is read again later, more slowly.".to_owned(),
         (FaultCategory::Unreachable, Some(_)) => {
             "Check the region, the EC2 endpoint (in private clusters an interface endpoint for ec2) and egress rules."
