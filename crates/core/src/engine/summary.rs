@@ -52,6 +52,9 @@ fn state(facts: &Facts<'_>, totals: &Totals, problems: &[Problem]) -> Option<Str
 fn nothing_wrong(facts: &Facts<'_>, totals: &Totals) -> Option<String> {
     let (nodes, free) = (totals.nodes?, totals.free_addresses?);
     let subnets = u32::try_from(facts.subnets.len()).ok()?;
+    if nodes == 0 {
+        return Some("No node takes pod addresses by the VPC CNI: there is nothing to audit yet.".to_owned());
+    }
     Some(format!(
         "{} in {} {} room: {} free.",
         text::count(nodes, "node"),
@@ -78,9 +81,10 @@ fn why(facts: &Facts<'_>, policy: &AuditPolicy, totals: &Totals) -> Option<Strin
         part => format!("{} %", text::percent(part, idle)),
     };
     Some(format!(
-        "{} {} held by nodes for pods that do not exist; {share} of them on {number} {kind}{}.",
+        "{} {} held by nodes for pods that do not exist; {share} of them on {number} {}{}.",
         text::count(idle, "address"),
         text::verb(idle, "is", "are"),
+        kind.name(number),
         each(&nodes),
     ))
 }
@@ -129,15 +133,11 @@ impl Kind {
         let instance_type = node.node.instance_type.as_ref().map(ToString::to_string);
         Self { instance_type, node_group: node.node.node_group.clone() }
     }
-}
 
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} nodes", self.instance_type.as_deref().unwrap_or("other"))?;
-        match &self.node_group {
-            Some(group) => write!(f, " of node group {group}"),
-            None => Ok(()),
-        }
+    /// So many of them.
+    fn name(&self, number: u32) -> String {
+        let group = self.node_group.as_ref().map_or_else(String::new, |group| format!(" of node group {group}"));
+        format!("{} {}{group}", self.instance_type.as_deref().unwrap_or("other"), text::plural(number, "node"))
     }
 }
 

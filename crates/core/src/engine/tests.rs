@@ -108,6 +108,20 @@ fn a_well_sized_cluster_has_nothing_to_report() {
 }
 
 #[test]
+fn a_cluster_without_nodes_says_so() {
+    let outcome = audit(&Cluster::new("10.0.0.0/20", TIGHT).snapshot());
+    assert_eq!(outcome.answer.text(), "No node takes pod addresses by the VPC CNI: there is nothing to audit yet.");
+    assert_eq!(outcome.problems, []);
+}
+
+#[test]
+fn one_node_is_one_node() {
+    let outcome = audit(&Cluster::new("10.0.0.0/16", DEFAULTS).node("m6a.32xlarge", 250, &[49, 49], 1).snapshot());
+    let text = outcome.answer.text();
+    assert!(text.contains("all of them on 1 m6a.32xlarge node of node group batch, which keeps 98"), "{text}");
+}
+
+#[test]
 fn a_large_pool_in_a_roomy_subnet_is_only_information() {
     let outcome = audit(&Cluster::new("10.0.0.0/16", DEFAULTS).node("m6a.32xlarge", 250, &[49, 49], 1).snapshot());
     assert_eq!((outcome.totals.warning, outcome.totals.info), (0, 1));

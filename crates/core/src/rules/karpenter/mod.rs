@@ -11,6 +11,8 @@ mod public_subnets;
 mod reserved_interfaces;
 mod zone_full;
 
+use ipnet::Ipv4Net;
+
 use super::{Rule, Violations};
 use crate::{
     facts::{
@@ -18,7 +20,7 @@ use crate::{
         karpenter::{ClassFacts, Feature},
     },
     finding::Subject,
-    inventory::Subnet,
+    inventory::{ReservationKind, Subnet},
     source::Source,
     text,
 };
@@ -67,6 +69,31 @@ fn new_nodes_use(facts: &Facts<'_>, found: &mut Violations<'_>, feature: Feature
 
 fn node_class(class: &ClassFacts<'_>) -> Subject {
     Subject::Object("EC2NodeClass", class.class.name.clone())
+}
+
+/// Whether prefixes are in use and nobody knows what reservations keep for them.
+fn kept_is_unknown(facts: &Facts<'_>) -> bool {
+    let prefixes = facts.karpenter.new_nodes_use(Feature::Prefixes) == Some(true);
+    prefixes && facts.is_missing(Source::CidrReservations)
+}
+
+/// What a new node can take in a subnet: what EC2 calls available, and what reservations keep for its prefixes.
+fn free(facts: &Facts<'_>, subnet: &Subnet) -> u32 {
+    if subnet.available == 0 {
+        // The node's own address never comes out of a reservation.
+        return 0;
+    }
+    if let Some(known) = facts.subnet(&subnet.id) {
+        return known.headroom();
+    }
+    if facts.karpenter.new_nodes_use(Feature::Prefixes) != Some(true) {
+        return subnet.available;
+    }
+    // No node is there yet, so that nothing of the reservations is taken.
+    let reservations = facts.snapshot.ec2.reservations.value().into_iter().flatten();
+    let kept = reservations.filter(|one| one.subnet == subnet.id && one.kind == ReservationKind::Prefix);
+    let size = |cidr: Ipv4Net| 1_u32.checked_shl(u32::from(32 - cidr.prefix_len())).unwrap_or(u32::MAX);
+    kept.map(|one| size(one.cidr)).fold(subnet.available, u32::saturating_add)
 }
 
 /// Subnets with what is free in them: `subnet-1 (3 free)`.

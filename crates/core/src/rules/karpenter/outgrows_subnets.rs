@@ -1,6 +1,6 @@
 //! IPAM710: NodePools whose own limits are beyond what their subnets can feed.
 
-use super::{can_tell, node_class};
+use super::{can_tell, free, kept_is_unknown, node_class};
 use crate::{
     facts::{Facts, karpenter::ClassFacts},
     finding::Severity,
@@ -57,8 +57,10 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         return;
     }
     for class in &facts.karpenter.classes {
-        if let Some(violation) = violation(facts, class) {
-            found.subject(node_class(class), violation);
+        match violation(facts, class) {
+            Some(_) if kept_is_unknown(facts) => found.lacks(Source::CidrReservations),
+            Some(violation) => found.subject(node_class(class), violation),
+            None => {}
         }
     }
 }
@@ -69,9 +71,9 @@ fn violation(facts: &Facts<'_>, class: &ClassFacts<'_>) -> Option<sink::Violatio
     let limit = limits.filter(|limits| !limits.is_empty())?.into_iter().fold(0, u32::saturating_add);
     let nodes = u32::try_from(class.pools.iter().map(|pool| pool.nodes.len()).sum::<usize>()).ok()?;
     let more = limit.saturating_sub(nodes);
-    let full_zone = class.zones.values().any(|subnets| subnets.iter().all(|subnet| subnet.available < need));
+    let full_zone = class.zones.values().any(|subnets| subnets.iter().all(|subnet| free(facts, subnet) < need));
     let subnets: Vec<_> = class.zones.values().flatten().collect();
-    let free: u32 = subnets.iter().map(|subnet| subnet.available).fold(0, u32::saturating_add);
+    let free: u32 = subnets.iter().map(|subnet| free(facts, subnet)).fold(0, u32::saturating_add);
     let wanted = u64::from(more) * u64::from(need);
     if full_zone || subnets.is_empty() || wanted <= u64::from(free) {
         return None;
@@ -131,6 +133,15 @@ mod tests {
         assert!(answers(&setup(61).snapshot(), CODE).passed());
         let unlimited = Setup::new(&[]).class("default", None).pool("general", "default", &[]).node_of("general");
         assert!(answers(&unlimited.subnet("default", "subnet-1", "eu-central-1a", 60).snapshot(), CODE).passed());
+    }
+
+    #[test]
+    fn without_reservations_it_cannot_tell_where_nodes_take_prefixes() {
+        let prefixes = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
+        let setup = Setup::new(&prefixes).class("default", None).pool("general", "default", &[]).limit(101);
+        let setup = setup.node_of("general").subnet("default", "subnet-1", "eu-central-1a", 600);
+        let unknown = setup.change(|snapshot| snapshot.ec2.reservations = Reading::default());
+        assert_eq!(answers(&unknown.snapshot(), CODE).missing(), [Source::CidrReservations]);
     }
 
     #[test]

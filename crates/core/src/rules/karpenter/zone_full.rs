@@ -1,6 +1,6 @@
 //! IPAM703: a zone in which Karpenter has no subnet with room for a node.
 
-use super::{can_tell, node_class, with_free};
+use super::{can_tell, free, kept_is_unknown, node_class, with_free};
 use crate::{
     facts::{Facts, karpenter::ClassFacts},
     finding::Severity,
@@ -46,7 +46,8 @@ rule! {
     /// ## When it fires
     ///
     /// In some zone every subnet in the status of the node class has fewer free addresses than a new node of it takes at
-    /// its start: warning; in every zone: critical. Only for node classes that a NodePool uses.
+    /// its start: warning; in every zone: critical. Only for node classes that a NodePool uses. Where nodes take prefixes,
+    /// what reservations keep for prefixes counts as free.
     pub KarpenterZoneFull;
     code: "IPAM703",
     name: "karpenter-zone-full",
@@ -63,16 +64,21 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     }
     for class in facts.karpenter.classes.iter().filter(|class| !class.pools.is_empty()) {
         let Some(need) = class.need(facts) else { continue };
-        let full = full_zones(class, need);
-        if !full.is_empty() {
+        let full = full_zones(facts, class, need);
+        if full.is_empty() {
+            continue;
+        }
+        if kept_is_unknown(facts) {
+            found.lacks(Source::CidrReservations);
+        } else {
             found.subject(node_class(class), violation(class, &full, need));
         }
     }
 }
 
 /// Zones, each with its subnets, in which no node fits.
-fn full_zones<'a>(class: &'a ClassFacts<'_>, need: u32) -> Vec<(String, &'a [&'a Subnet])> {
-    let full = class.zones.iter().filter(|(_, subnets)| subnets.iter().all(|subnet| subnet.available < need));
+fn full_zones<'a>(facts: &Facts<'_>, class: &'a ClassFacts<'_>, need: u32) -> Vec<(String, &'a [&'a Subnet])> {
+    let full = class.zones.iter().filter(|(_, subnets)| subnets.iter().all(|subnet| free(facts, subnet) < need));
     full.map(|(zone, subnets)| (zone.to_string(), subnets.as_slice())).collect()
 }
 
@@ -107,7 +113,9 @@ fn violation(class: &ClassFacts<'_>, full: &[(String, &[&Subnet])], need: u32) -
 mod tests {
     use crate::{
         finding::Severity,
-        source::Source,
+        inventory::{CidrReservation, ReservationKind},
+        snapshot::ClusterSnapshot,
+        source::{Reading, Source},
         tests::karpenter::{Setup, answers},
     };
 
@@ -139,6 +147,28 @@ mod tests {
     fn another_subnet_of_the_zone_is_room_enough() {
         let setup = setup([3, 500]).subnet("default", "subnet-3", "eu-central-1a", 200);
         assert!(answers(&setup.snapshot(), CODE).passed());
+    }
+
+    #[test]
+    fn what_is_kept_for_prefixes_is_room() {
+        let prefixes = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
+        let setup = |subnet: &'static str| {
+            let setup = Setup::new(&prefixes).class("default", None).pool("general", "default", &[]).node_of("general");
+            let setup = setup.subnet("default", "subnet-1", "eu-central-1a", 900);
+            setup.subnet("default", subnet, "eu-central-1b", 3)
+        };
+        let kept = |snapshot: &mut ClusterSnapshot| {
+            let row = CidrReservation {
+                subnet: "subnet-2".into(),
+                cidr: "10.0.8.0/21".parse().unwrap(),
+                kind: ReservationKind::Prefix,
+            };
+            snapshot.ec2.reservations.last_good.as_mut().unwrap().value.push(row);
+        };
+        assert!(answers(&setup("subnet-2").change(kept).snapshot(), CODE).passed());
+        assert_eq!(answers(&setup("subnet-3").change(kept).snapshot(), CODE).findings.len(), 1, "of another subnet");
+        let unknown = |snapshot: &mut ClusterSnapshot| snapshot.ec2.reservations = Reading::default();
+        assert_eq!(answers(&setup("subnet-2").change(unknown).snapshot(), CODE).missing(), [Source::CidrReservations]);
     }
 
     #[test]

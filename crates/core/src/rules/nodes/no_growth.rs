@@ -73,7 +73,8 @@ fn nothing_known(facts: &Facts<'_>, node: &NodeFacts<'_>) -> NoGrowth {
     )
 }
 
-fn cni_is_down(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<NoGrowth> {
+/// Whether the node's aws-node pod is missing or not ready.
+pub(super) fn cni_is_down(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<NoGrowth> {
     let Some(aws_node) = node.aws_node else {
         let looked = !facts.is_missing(Source::AwsNode);
         return looked.then(|| {

@@ -57,7 +57,8 @@ rule! {
     ///
     /// A pod without an address is on the node, and kubelet's event FailedCreatePodSandBox says that no address was
     /// assigned. Severity is critical; it is warning for the first two minutes of pods whose cause ends by itself as a
-    /// rule.
+    /// rule, and information for those two minutes where the node is younger than `spec.thresholds.settleSeconds`: its
+    /// CNI is just starting.
     pub PodsWaiting;
     code: "IPAM201",
     name: "pods-waiting",
@@ -86,9 +87,14 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
     let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
         format!(" ({} of {} free)", text::thousands(pool.spare()), text::count(pool.held, "pod address"))
     });
-    let passes = !cause.lasts && node.waiting.iter().all(|pod| is_new(facts, pod));
+    let starts = facts.is_young(node) && no_growth::cni_is_down(facts, node).is_some();
+    let passes = (starts || !cause.lasts) && node.waiting.iter().all(|pod| is_new(facts, pod));
     sink::Violation {
-        severity: if passes { Severity::Warning } else { Severity::Critical },
+        severity: match passes {
+            true if facts.is_young(node) => Severity::Info,
+            true => Severity::Warning,
+            false => Severity::Critical,
+        },
         message: format!(
             "{} {} for an address{pool}: {}; {}",
             text::count(waiting, "pod"),
@@ -108,12 +114,15 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
 mod tests {
     use std::sync::Arc;
 
+    use jiff::SignedDuration;
+
     use crate::{
+        finding::Severity,
         outcome::RuleAnswer,
         snapshot::{BranchUse, ClusterSnapshot},
         source::{FaultCategory, Reading, Source},
         tests::{
-            fixtures::Cluster,
+            fixtures::{Cluster, now},
             nodes::{answer, findings},
         },
     };
@@ -139,6 +148,21 @@ mod tests {
             Arc::make_mut(pod).branch = BranchUse::Wanted;
         }
         assert!(findings("IPAM201", &snapshot).is_empty());
+    }
+
+    #[test]
+    fn a_node_that_just_joined_has_two_minutes() {
+        let severity = |minutes: i64| {
+            let cluster = Cluster::new("10.0.0.0/20", &[]).node("m5.large", 29, &[0], 0).waiting_pod();
+            let since = Some(now() - SignedDuration::from_mins(minutes));
+            let mut snapshot = cluster.tweak(|node| node.created_at = since).snapshot();
+            snapshot.aws_node.last_good.as_mut().unwrap().value.pods.clear();
+            for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
+                Arc::make_mut(pod).scheduled_at = since;
+            }
+            findings("IPAM201", &snapshot)[0].severity
+        };
+        assert_eq!((severity(1), severity(3)), (Severity::Info, Severity::Critical));
     }
 
     #[test]

@@ -45,8 +45,8 @@ rule! {
     ///
     /// The addresses that the next pod can get are fewer than `spec.thresholds.warmFloor` (default 1), while max-pods
     /// and instance type leave room for more pods. Where nothing is known to keep the pool from growing, a second look
-    /// has to show the same. Nodes younger than `spec.thresholds.settleSeconds`, and nodes on which the CNI takes no
-    /// addresses by itself, are left out. The burst in the text is `spec.thresholds.burstPods`, or the room left.
+    /// has to show the same. Nodes younger than `spec.thresholds.settleSeconds`, cordoned nodes, nodes whose instance EC2
+    /// no longer shows, and nodes on which the CNI takes no addresses by itself, are left out. The burst in the text is `spec.thresholds.burstPods`, or the room left.
     pub WarmPoolTooSmall;
     code: "IPAM211",
     name: "warm-pool-too-small",
@@ -64,8 +64,10 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
         }
         let Some(room) = node.room().filter(|room| *room > 0) else { continue };
         let thresholds = policy.for_node(node.node);
+        // What is cordoned takes no pods, and what EC2 does not show is gone or going.
+        let leaving = node.node.cordoned || node.interfaces.as_ref().is_some_and(Vec::is_empty);
         let said_elsewhere = || super::frozen_at(node).is_some() || super::is_empty(node, pool);
-        if pool.spare() >= thresholds.warm_floor || said_elsewhere() {
+        if pool.spare() >= thresholds.warm_floor || leaving || said_elsewhere() {
             continue;
         }
         let cause = no_growth::why(facts, node, u32::try_from(node.waiting.len()).unwrap_or(u32::MAX).max(1));
@@ -143,6 +145,16 @@ mod tests {
         assert!(findings("IPAM211", &young.snapshot()).is_empty());
         let one_free = Cluster::new("10.0.0.0/20", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 17);
         assert!(findings("IPAM211", &one_free.with_free(5).snapshot()).is_empty());
+    }
+
+    #[test]
+    fn nodes_that_leave_are_fine() {
+        let cluster = Cluster::new("10.0.0.0/20", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, &[9, 9], 18);
+        let cordoned = cluster.tweak(|node| node.cordoned = true).with_free(5);
+        assert!(findings("IPAM211", &cordoned.snapshot()).is_empty());
+        let mut gone = full_pool(5);
+        gone.ec2.interfaces.last_good.as_mut().unwrap().value.clear();
+        assert!(later("IPAM211", &gone, 600).is_empty(), "EC2 terminated it, Kubernetes does not know yet");
     }
 
     #[test]
