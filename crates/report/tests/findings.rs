@@ -56,3 +56,18 @@ fn every_rule_and_every_listed_check_has_its_place() {
     let checks = page.lines().filter(|line| areas.iter().any(|area| line.starts_with(&format!("| {area}-"))));
     assert_eq!(checks.count(), 156, "every check of the list is there once");
 }
+
+/// What a page tells a user to set has to be there to be set.
+#[test]
+fn every_threshold_that_a_page_names_is_a_field_of_the_spec() {
+    let api = fs::read_to_string(folder().join("../api.md")).unwrap();
+    for (name, page) in wanted() {
+        for rest in page.split("spec.thresholds.").skip(1) {
+            let field: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+            assert!(
+                api.contains(&format!("`thresholds.{field}`")),
+                "{name} names spec.thresholds.{field}, which docs/api.md does not know"
+            );
+        }
+    }
+}

@@ -299,18 +299,62 @@ pub struct ThresholdsSpec {
         .message("write a percentage from 1 to 99, for example 85"))]
     pub branch_used_percent: Option<i32>,
 
-    /// How long a node may be cordoned, draining or empty before the addresses it holds count as waste, for example `1h`;
-    /// from `1m` to `24h`. Default `1h`.
+    /// How many seconds a node may be cordoned, draining or empty before the addresses it holds count as waste. Default
+    /// 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^([0-9]+[smh])+$')")
-            .message("write a duration in seconds, minutes or hours, for example 30m or 1h"),
-        validation = Rule::new("!self.matches('^([0-9]+[smh])+$') || \
-            (duration(self) >= duration('1m') && duration(self) <= duration('24h'))")
-            .message("write a duration from 1m to 24h, for example 1h")
-    )]
-    pub cordoned_after: Option<String>,
+    #[x_kube(validation = Rule::new("self >= 60 && self <= 604800")
+        .message("write a number of seconds from 60 to 604800, for example 3600"))]
+    pub cordoned_seconds: Option<i32>,
+
+    /// How many seconds a new node, interface or object gets to become what it should be. Default 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 86400")
+        .message("write a number of seconds from 0 to 86400, for example 300"))]
+    pub settle_seconds: Option<i32>,
+
+    /// How many seconds two looks have to be apart to prove a suspicion: longer than the cool-down of branches and the
+    /// lag of EC2. Default 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 10 && self <= 86400")
+        .message("write a number of seconds from 10 to 86400, for example 60"))]
+    pub suspicion_seconds: Option<i32>,
+
+    /// The same for interfaces that are attached to nothing. Default 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 60 && self <= 86400")
+        .message("write a number of seconds from 60 to 86400, for example 600"))]
+    pub leak_seconds: Option<i32>,
+
+    /// The share of a subnet's addresses on leaked interfaces that is a finding of its own, in percent. Default 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 99")
+        .message("write a percentage from 1 to 99, for example 5"))]
+    pub leaked_percent: Option<i32>,
+
+    /// The share of broken blocks from which on prefixes get scarce, in percent. Default 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 99")
+        .message("write a percentage from 1 to 99, for example 50"))]
+    pub fragmentation_percent: Option<i32>,
+
+    /// The share of a pod subnet in others' hands that is worth knowing, in percent. Default 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 99")
+        .message("write a percentage from 1 to 99, for example 30"))]
+    pub others_percent: Option<i32>,
+
+    /// How much further than its threshold a subnet has to recover before it is no longer low, in percent points.
+    /// Default 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 50")
+        .message("write percent points from 0 to 50, for example 2"))]
+    pub subnet_hysteresis_percent: Option<i32>,
+
+    /// Free addresses that the control plane needs in each of its subnets for an upgrade. Default 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 64")
+        .message("write a number of addresses from 0 to 64, for example 6"))]
+    pub control_plane_addresses: Option<i32>,
 
     /// The age from which on data count as stale and prove nothing, for example `15m`; from `1m` to `24h`, and not below
     /// `spec.interval`. Default `15m`.
