@@ -54,6 +54,7 @@ const SIZING: &[&str] = &[
     "ENABLE_POD_ENI",
     "DISABLE_NETWORK_RESOURCE_PROVISIONING",
     "ENABLE_IMDS_ONLY_MODE",
+    "ENABLE_IPv4",
     "ENABLE_IPv6",
 ];
 

@@ -184,6 +184,14 @@ fn nodes_of_an_ipv6_cluster_are_counted_and_their_pools_left_alone() {
 }
 
 #[test]
+fn an_address_family_that_cannot_be_read_proves_no_want_of_addresses() {
+    let mut snapshot = with(&[]);
+    unread(&mut snapshot, "ENABLE_IPv4");
+    assert_eq!(found(&snapshot, "IPAM202"), Vec::new());
+    assert!(is_inconclusive(&answer(&snapshot, "IPAM202")));
+}
+
+#[test]
 fn without_its_pod_a_node_is_what_the_template_says() {
     let mut snapshot = ipv6();
     aws_node(&mut snapshot).pods.clear();

@@ -64,7 +64,9 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let on_nodes = |pod: &&GroupedPod<'_>| pod.node.is_some() || pod.platform.is_none();
     let waits = |pod: &&GroupedPod<'_>| pod.pod.branch == BranchUse::Wanted && pod.pod.address.is_none();
     let waiting = common::number(groups.pods.iter().filter(on_nodes).filter(waits).count());
-    let selected = common::number(groups.on_nodes(&facts.nodes).filter(|(_, pod)| pod.is_selected()).count());
+    // A pod that has a branch from before has its groups, too: its trunk is IPAM332.
+    let lacks = |pod: &GroupedPod<'_>| pod.is_selected() && !matches!(pod.pod.branch, BranchUse::Has(_));
+    let selected = common::number(groups.on_nodes(&facts.nodes).filter(|(_, pod)| lacks(pod)).count());
     let severity = match (waiting, selected) {
         (0, 0) if serves_others(facts) => return,
         (0, 0) => Severity::Info,
@@ -123,6 +125,19 @@ mod tests {
             "ENABLE_POD_ENI is on for no node, but 1 SecurityGroupPolicy exists: 1 pod waits for a branch that no node \
              has, 0 selected pods on nodes run without the groups"
         );
+    }
+
+    #[test]
+    fn a_pod_with_a_branch_from_before_has_its_groups() {
+        let mut snapshot = cluster("m5.large", 1);
+        set_env(&mut snapshot, "ENABLE_POD_ENI", "false");
+        branch_pod(&mut snapshot, 0, "db-1");
+        let found = findings(&snapshot, "IPAM302");
+        assert!(found[0].message.ends_with("0 selected pods on nodes run without the groups"), "{}", found[0].message);
+        assert_eq!(found[0].severity, Severity::Info);
+        assert_eq!(findings(&snapshot, "IPAM332")[0].severity, Severity::Warning);
+        edit_pod(&mut snapshot, "db-1", |pod| pod.branch = BranchUse::No);
+        assert_eq!(findings(&snapshot, "IPAM302")[0].severity, Severity::Warning);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, NodeFacts},
     finding::Severity,
     policy::AuditPolicy,
     rules::{
@@ -46,7 +46,8 @@ rule! {
     /// ## When it fires
     ///
     /// Allocatable `vpc.amazonaws.com/pod-eni` is above zero and none of the instance's interfaces is a trunk, in two
-    /// looks at least `spec.thresholds.suspicionSeconds` (default 60) apart.
+    /// looks at least `spec.thresholds.suspicionSeconds` (default 60) apart. Instances that EC2 shows as ending are left
+    /// out.
     pub TrunkGone;
     code: "IPAM331",
     name: "trunk-gone",
@@ -60,7 +61,8 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let Some(seen_at) = facts.as_of(Source::NetworkInterfaces) else { return };
     for node in &facts.nodes {
         let gone = node.signals.resource == Some(true) && node.signals.attached == Some(false);
-        if !gone || node.node.state.deleted_at.is_some() || node.node.created_at.is_none_or(|at| at > seen_at) {
+        let leaves = node.node.state.deleted_at.is_some() || instance_ends(facts, node);
+        if !gone || leaves || node.node.created_at.is_none_or(|at| at > seen_at) {
             continue;
         }
         let slots = node.node.branch_slots.unwrap_or_default();
@@ -82,9 +84,19 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     }
 }
 
+/// An instance loses its interfaces before Kubernetes loses its node.
+fn instance_ends(facts: &Facts<'_>, node: &NodeFacts<'_>) -> bool {
+    let mut instances = facts.snapshot.ec2.instances.value().into_iter().flatten();
+    instances.any(|row| Some(&row.id) == node.node.instance.as_ref() && row.is_gone())
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::{outcome::RuleAnswer, tests::branches::*};
+    use crate::{
+        outcome::RuleAnswer,
+        source::Reading,
+        tests::{addresses::instance, branches::*, fixtures::now},
+    };
 
     #[test]
     fn a_trunk_that_is_gone_twice_is_gone() {
@@ -99,5 +111,15 @@ mod tests {
         );
         snapshot.ec2.interfaces = missing();
         assert!(matches!(answer(&snapshot, "IPAM331"), RuleAnswer::Inconclusive { suspects: 0, .. }));
+    }
+
+    #[test]
+    fn an_instance_that_ends_takes_its_trunk_with_it() {
+        let mut snapshot = cluster("m5.large", 1);
+        drop_interface(&mut snapshot, "eni-trunk-0");
+        snapshot.ec2.instances = Reading::fresh(vec![instance("i-0", "shutting-down", None)], now());
+        assert_eq!(answer(&snapshot, "IPAM331"), RuleAnswer::Passed);
+        snapshot.ec2.instances = Reading::fresh(vec![instance("i-0", "running", None)], now());
+        assert_eq!(second_look(&snapshot, "IPAM331").len(), 1);
     }
 }

@@ -44,7 +44,7 @@ rule! {
     ///
     /// `ENABLE_POD_ENI` is on at the node, and its type cannot have a trunk (information), or is in no table and the
     /// node has neither trunk nor branch slots after `spec.thresholds.settleSeconds` (warning). A warning too where the
-    /// CNI keeps a slot free for nothing.
+    /// CNI keeps a slot free for nothing and the remaining addresses are fewer than the node's max-pods admits.
     pub TypeWithoutTrunk;
     code: "IPAM306",
     name: "type-without-trunk",
@@ -74,7 +74,9 @@ fn violation(node: &NodeFacts<'_>, trunking: Trunking) -> sink::Violation {
     let kind = common::type_name(node);
     let known = trunking == Trunking::Unsupported;
     let wasted = !known || node.cni.as_ref().is_some_and(|cni| cni.wastes_slot_without_trunk());
-    let state = if known { "cannot have a trunk" } else { "is not known to the resource controller's table" };
+    // A slot that the node can do without costs nothing.
+    let hurts = !known || wasted && common::short_of_addresses(node).is_some();
+    let state = if known { "cannot have a trunk" } else { "is in no table of types and got no trunk" };
     let waste = if wasted { ", yet the CNI keeps an interface slot free for one" } else { "" };
     let remediation = match (known, wasted) {
         (true, false) => "Nothing, as long as pods with a policy have other nodes.".to_owned(),
@@ -84,7 +86,7 @@ fn violation(node: &NodeFacts<'_>, trunking: Trunking) -> sink::Violation {
         }
     };
     sink::Violation {
-        severity: if wasted { Severity::Warning } else { Severity::Info },
+        severity: if hurts { Severity::Warning } else { Severity::Info },
         message: format!("{kind} {state}: no pod with a SecurityGroupPolicy can run here{waste}"),
         remediation,
         evidence: vec![sink::evidence("instanceType", kind)],
@@ -93,6 +95,8 @@ fn violation(node: &NodeFacts<'_>, trunking: Trunking) -> sink::Violation {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::{finding::Severity, outcome::RuleAnswer, tests::branches::*};
 
     #[test]
@@ -102,6 +106,23 @@ mod tests {
         let found = findings(&snapshot, "IPAM306");
         assert_eq!(found[0].message, "t3.medium cannot have a trunk: no pod with a SecurityGroupPolicy can run here");
         assert_eq!((found[0].severity, &*found[0].group), (Severity::Info, "t3.medium"));
+    }
+
+    #[test]
+    fn a_slot_kept_for_nothing_matters_where_addresses_are_short() {
+        let mut snapshot = cluster("t3.medium", 1);
+        drop_interface(&mut snapshot, "eni-trunk-0");
+        edit_aws_node(&mut snapshot, |aws_node| {
+            let mut env = aws_node.template.as_ref().clone();
+            env.image = "registry/amazon-k8s-cni:v1.18.3".into();
+            aws_node.template = Arc::new(env);
+            aws_node.pods.iter_mut().for_each(|pod| pod.env = Arc::clone(&aws_node.template));
+        });
+        let short = findings(&snapshot, "IPAM306");
+        assert!(short[0].message.ends_with("yet the CNI keeps an interface slot free for one"), "{}", short[0].message);
+        assert_eq!(short[0].severity, Severity::Warning);
+        edit_node(&mut snapshot, 0, |node| node.max_pods = Some(8));
+        assert_eq!(findings(&snapshot, "IPAM306")[0].severity, Severity::Info);
     }
 
     #[test]

@@ -72,7 +72,9 @@ fn nameless_cni(environment: &Environment<'_>) -> Option<Violation> {
         return None;
     }
     let interfaces = environment.facts.snapshot.ec2.interfaces.value();
-    let other = interfaces.into_iter().flatten().find_map(|interface| interface.tag(CLUSTER));
+    // Its own interfaces still carry this cluster's name where the variable was there before.
+    let named = interfaces.into_iter().flatten().filter_map(|interface| interface.tag(CLUSTER));
+    let other = named.into_iter().find(|name| !environment.facts.cluster_names.contains(*name));
     let (severity, consequence) = match other {
         Some(other) => (
             Severity::Warning,
@@ -95,7 +97,10 @@ fn nameless_cni(environment: &Environment<'_>) -> Option<Violation> {
 mod tests {
     use crate::{
         finding::Severity,
-        tests::configuration::{self as cluster, answer, is_inconclusive, only},
+        tests::{
+            configuration::{self as cluster, answer, is_inconclusive, only},
+            fixtures::interface,
+        },
     };
 
     const CODE: &str = "IPAM640";
@@ -111,8 +116,14 @@ mod tests {
             finding.message,
             "kube-system/aws-node has no CLUSTER_NAME: the controller of EKS cannot clean up what its nodes leave behind"
         );
+        let tagged = |name: &str| [("cluster.k8s.amazonaws.com/name".into(), name.into())].into();
         let interfaces = &mut snapshot.ec2.interfaces.last_good.as_mut().unwrap().value;
-        interfaces[0].tags = [("cluster.k8s.amazonaws.com/name".into(), "bank".into())].into();
+        interfaces[0].tags = tagged("shop");
+        let mut left_behind = interface("eni-left", "subnet-1");
+        left_behind.tags = tagged("shop");
+        interfaces.push(left_behind);
+        assert_eq!(only(&snapshot, CODE).severity, Severity::Info, "its own name, from when it was set");
+        snapshot.ec2.interfaces.last_good.as_mut().unwrap().value[2].tags = tagged("bank");
         let shared = only(&snapshot, CODE);
         assert_eq!(shared.severity, Severity::Warning);
         assert!(shared.message.contains("what cluster bank left in the same VPC"), "{}", shared.message);
