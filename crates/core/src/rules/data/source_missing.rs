@@ -39,7 +39,9 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// A required source has never been read successfully since the controller started, and not merely not yet.
+    /// A required source has never been read successfully since the controller started, and not merely not yet. It is
+    /// information where only the `aws-node` DaemonSet is not there and no node needs it: on Fargate alone, in Auto Mode,
+    /// without nodes.
     pub SourceMissing;
     code: "IPAM901",
     name: "source-missing",
@@ -55,13 +57,19 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
             continue;
         };
         let violation = sink::Violation {
-            severity: Severity::Warning,
+            severity: if is_unneeded(facts, state.source, fault.category) { Severity::Info } else { Severity::Warning },
             message: format!("{} could not be read: {}", state.source, fault.message),
             remediation: remedy(state, fault.category),
             evidence: vec![sink::evidence("category", fault.category.name())],
         };
         found.subject(Subject::Source(state.source), violation);
     }
+}
+
+/// Whether it is the VPC CNI that is not there, and no node that it would serve.
+fn is_unneeded(facts: &Facts<'_>, source: Source, category: FaultCategory) -> bool {
+    let absent = source == Source::AwsNode && category == FaultCategory::NotFound;
+    absent && !facts.is_missing(Source::Nodes) && facts.nodes.is_empty()
 }
 
 /// What to do, by the kind of fault; the fault's own message has the details.
@@ -86,5 +94,27 @@ pub(super) fn remedy(state: &SourceState, category: FaultCategory) -> String {
                 .to_owned()
         }
         _ => "Nothing: it is read again. If it lasts, look at the operator's log.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        finding::Severity,
+        source::{FaultCategory, Reading},
+        tests::{fixtures::Cluster, nodes::findings},
+    };
+
+    #[test]
+    fn the_cni_is_only_missed_where_nodes_need_it() {
+        let severity = |cluster: Cluster, category| {
+            let mut snapshot = cluster.snapshot();
+            snapshot.aws_node = Reading::missing(category, "no DaemonSet kube-system/aws-node");
+            findings("IPAM901", &snapshot)[0].severity
+        };
+        let empty = || Cluster::new("10.0.0.0/20", &[]);
+        assert_eq!(severity(empty(), FaultCategory::NotFound), Severity::Info);
+        assert_eq!(severity(empty(), FaultCategory::Denied), Severity::Warning);
+        assert_eq!(severity(empty().node("m5.large", 29, &[9], 2), FaultCategory::NotFound), Severity::Warning);
     }
 }
