@@ -1,7 +1,9 @@
 //! Test rig: control plane, EC2, scenarios.
 
+pub mod aws_cli;
 pub mod controlplane;
 pub mod ec2;
 pub mod moto;
 pub mod operator;
 pub mod scenario;
+mod venv;

@@ -1,4 +1,4 @@
-//! moto's Python environment in the cache, made once for each version of Python and each set of pinned packages.
+//! Python environments in the cache, each made once for a version of Python and a set of pinned packages.
 //!
 //! Two runs never install at the same time (a lock that the kernel releases with its holder), and an environment is
 //! used only if its last step, writing a marker, was reached: what a killed run has left is made anew.
@@ -17,28 +17,47 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::controlplane::process::{Launch, Supervised};
 use crate::controlplane::progress::Progress;
 
-/// The pinned packages, part of this program so that it needs no checkout to run.
-const REQUIREMENTS: &str = include_str!("../../../../tests/moto/requirements.txt");
 const COMPLETE: &str = "complete";
 const OLDEST_PYTHON: (u32, u32) = (3, 11);
 const HOW_TO_GET_PYTHON: &str =
     "Install Python 3.11 or newer with its venv module (python3 and python3-venv on Debian and Ubuntu)";
 const POLL: Duration = Duration::from_millis(100);
 
-/// The interpreter of an environment that has moto, which is installed first if need be.
-pub(super) fn python() -> Result<PathBuf> {
-    let target = cache_root()?.join(cache_key(system_python()?));
-    let python = target.join("bin/python");
-    if !target.join(COMPLETE).is_file() {
-        install(&target, &python)?;
-    }
-    Ok(python)
+/// What an environment is for, and the pinned packages: part of this program, so that it needs no checkout to run.
+pub(crate) struct Venv {
+    /// The name in the cache and in messages.
+    pub(crate) name: &'static str,
+    /// A file of pip, with a version and hashes for every package.
+    pub(crate) requirements: &'static str,
 }
 
-fn install(target: &Path, python: &Path) -> Result<()> {
+impl Venv {
+    /// The folder of the environment's programs, `python` among them; it is installed first if need be.
+    pub(crate) fn programs(&self) -> Result<PathBuf> {
+        let target = cache_root()?.join(self.name).join(self.cache_key(system_python()?));
+        if !target.join(COMPLETE).is_file() {
+            install(self, &target)?;
+        }
+        Ok(target.join("bin"))
+    }
+
+    /// Everything that decides what an installation gives.
+    fn cache_key(&self, (major, minor): (u32, u32)) -> String {
+        let inputs = format!("{major}.{minor}\n{}", self.requirements);
+        let hash = digest(&SHA256, inputs.as_bytes());
+        hash.as_ref().iter().take(16).fold(String::new(), |mut key, byte| {
+            // Writing to a string cannot fail.
+            write!(key, "{byte:02x}").ok();
+            key
+        })
+    }
+}
+
+fn install(venv: &Venv, target: &Path) -> Result<()> {
+    let name = venv.name;
     let parent = target.parent().context("the cache has no parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let _lock = lock(&target.with_extension("lock"))?;
+    let _lock = lock(name, &target.with_extension("lock"))?;
     if target.join(COMPLETE).is_file() {
         return Ok(());
     }
@@ -47,13 +66,15 @@ fn install(target: &Path, python: &Path) -> Result<()> {
     }
     let mut progress = Progress::start();
     let log = target.with_extension("log");
-    let venv = ["-m", "venv", &target.display().to_string()].map(str::to_owned);
-    run(Path::new("python3"), venv.to_vec(), &log, || progress.tick("making a Python environment for moto"))?;
+    let make = ["-m", "venv", &target.display().to_string()].map(str::to_owned).to_vec();
+    let what = format!("making a Python environment for {name}");
+    run(name, Path::new("python3"), make, &log, || progress.tick(&what))?;
     let requirements = target.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).with_context(|| format!("cannot write {}", requirements.display()))?;
-    run(python, pip(&requirements), &log, || progress.tick("installing moto, about 10 to 60 seconds"))?;
+    fs::write(&requirements, venv.requirements).with_context(|| format!("cannot write {}", requirements.display()))?;
+    let what = format!("installing {name}, about 10 to 60 seconds");
+    run(name, &target.join("bin/python"), pip(&requirements), &log, || progress.tick(&what))?;
     fs::write(target.join(COMPLETE), "").context("cannot mark the environment as complete")?;
-    progress.finish(&format!("moto is installed, in {}", target.display()));
+    progress.finish(&format!("{name} is installed, in {}", target.display()));
     Ok(())
 }
 
@@ -66,7 +87,7 @@ fn pip(requirements: &Path) -> Vec<String> {
     args
 }
 
-fn run(program: &Path, args: Vec<String>, log: &Path, mut tick: impl FnMut()) -> Result<()> {
+fn run(name: &str, program: &Path, args: Vec<String>, log: &Path, mut tick: impl FnMut()) -> Result<()> {
     let mut child = Supervised::spawn(Launch {
         name: "python3",
         program: program.to_owned(),
@@ -84,19 +105,20 @@ fn run(program: &Path, args: Vec<String>, log: &Path, mut tick: impl FnMut()) ->
     };
     if !status.success() {
         let output = child.output();
-        bail!("moto could not be installed ({status}). {}\n{}", hint(&output), child.last_lines(15));
+        bail!("{name} could not be installed ({status}). {}\n{}", hint(&output), child.last_lines(15));
     }
     Ok(())
 }
 
 /// Waits for a run that is installing already and says so.
-fn lock(path: &Path) -> Result<File> {
+fn lock(name: &str, path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut progress = Progress::start();
+    let what = format!("another run is installing {name}: waiting for it");
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => progress.tick("another run is installing moto: waiting for it"),
+            Err(TryLockError::WouldBlock) => progress.tick(&what),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
@@ -119,7 +141,7 @@ fn hint(output: &str) -> &'static str {
     ]) {
         "It needs a Python package index the first time: check the network and `python3 -m pip config list`."
     } else if says(&["DO NOT MATCH THE HASHES"]) {
-        "A package is not the one that was pinned: check the package index, and tests/moto/requirements.txt."
+        "A package is not the one that was pinned: check the package index, and the requirements.txt in tests/."
     } else if says(&["Could not find a version", "No matching distribution"]) {
         "The package index lacks a pinned package, or has no wheel of it for this Python and this machine."
     } else {
@@ -138,26 +160,15 @@ fn system_python() -> Result<(u32, u32)> {
         bail!("python3 does not say its version. {HOW_TO_GET_PYTHON}");
     };
     let version = (major, minor);
-    ensure!(version >= OLDEST_PYTHON, "python3 is {major}.{minor}, too old for moto. {HOW_TO_GET_PYTHON}");
+    ensure!(version >= OLDEST_PYTHON, "python3 is {major}.{minor}, too old for the tests. {HOW_TO_GET_PYTHON}");
     Ok(version)
 }
 
 fn cache_root() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: no place to install moto")?;
-    Ok(cache.join("ipam-audit").join("moto"))
-}
-
-/// Everything that decides what an installation gives.
-fn cache_key((major, minor): (u32, u32)) -> String {
-    let inputs = format!("{major}.{minor}\n{REQUIREMENTS}");
-    let hash = digest(&SHA256, inputs.as_bytes());
-    hash.as_ref().iter().take(16).fold(String::new(), |mut key, byte| {
-        // Writing to a string cannot fail.
-        write!(key, "{byte:02x}").ok();
-        key
-    })
+    let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: no place for Python environments")?;
+    Ok(cache.join("ipam-audit"))
 }
 
 #[cfg(test)]
@@ -166,22 +177,28 @@ mod tests {
 
     #[test]
     fn an_environment_belongs_to_one_version_of_python() {
-        assert_eq!(cache_key((3, 11)).len(), 32);
-        assert_ne!(cache_key((3, 11)), cache_key((3, 12)));
+        let venv = Venv { name: "some", requirements: "a==1" };
+        assert_eq!(venv.cache_key((3, 11)).len(), 32);
+        assert_ne!(venv.cache_key((3, 11)), venv.cache_key((3, 12)));
+        let newer = Venv { name: "some", requirements: "a==2" };
+        assert_ne!(venv.cache_key((3, 11)), newer.cache_key((3, 11)));
     }
 
     #[test]
     fn every_package_is_pinned_by_version_and_hash() {
-        let packages: Vec<&str> = REQUIREMENTS
-            .split("\n\n")
-            .flat_map(str::lines)
-            .filter(|line| !line.starts_with([' ', '#']) && !line.is_empty())
-            .collect();
-        assert!(packages.iter().any(|line| line.starts_with("moto==")), "{packages:?}");
-        for package in packages {
-            assert!(package.contains("==") && package.ends_with('\\'), "{package}");
+        for (venv, first, hashes) in [(crate::moto::VENV, "moto==", 100), (crate::aws_cli::VENV, "awscli==", 50)] {
+            let packages: Vec<&str> = venv
+                .requirements
+                .split("\n\n")
+                .flat_map(str::lines)
+                .filter(|line| !line.starts_with([' ', '#']) && !line.is_empty())
+                .collect();
+            assert!(packages.iter().any(|line| line.starts_with(first)), "{packages:?}");
+            for package in packages {
+                assert!(package.contains("==") && package.ends_with('\\'), "{package}");
+            }
+            assert!(venv.requirements.matches("--hash=sha256:").count() > hashes);
         }
-        assert!(REQUIREMENTS.matches("--hash=sha256:").count() > 100);
     }
 
     #[test]

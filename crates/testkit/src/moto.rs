@@ -4,8 +4,6 @@
 //! until the value is dropped or this process ends in whatever way. It is slow with many interfaces and wrong in known
 //! places: the contract suite lists them. VPCs keep tests apart, so that one server can do for many.
 
-mod venv;
-
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,6 +11,9 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::controlplane::process::{Launch, Supervised};
+use crate::venv::Venv;
+
+pub(crate) const VENV: Venv = Venv { name: "moto", requirements: include_str!("../../../tests/moto/requirements.txt") };
 
 const POLL: Duration = Duration::from_millis(25);
 /// About 2 s on an idle machine.
@@ -31,7 +32,7 @@ pub struct Moto {
 impl Moto {
     /// Installs moto unless it is in the cache, starts it and waits until it listens. Blocks.
     pub fn start() -> Result<Self> {
-        let python = venv::python()?;
+        let python = VENV.programs()?.join("python");
         let dir = tempfile::Builder::new().prefix("ipam-audit-moto-").tempdir();
         let dir = dir.context("cannot create a temporary folder")?;
         let mut server = Supervised::spawn(Launch {
