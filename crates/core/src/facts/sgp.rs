@@ -212,6 +212,11 @@ impl<'a> PodGroups<'a> {
         self.policies.unwrap_or_default().iter().filter(|policy| has_effect(policy))
     }
 
+    /// Whether policies ask for branches that no node's settings allow: the one cause of all pods that wait for one.
+    pub(crate) fn is_off_despite_policies(&self) -> bool {
+        self.enabled == Some(false) && self.effective().next().is_some()
+    }
+
     /// Pods on nodes that the VPC CNI manages.
     pub(crate) fn on_nodes<'s>(
         &'s self,

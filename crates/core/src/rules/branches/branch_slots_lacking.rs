@@ -43,7 +43,8 @@ rule! {
     /// ## When it fires
     ///
     /// A pod older than `spec.thresholds.settleSeconds` (default 300) is on no node, and its condition or an event of
-    /// the last hour says that branch slots are what it lacks.
+    /// the last hour says that branch slots are what it lacks. Silent where security groups for pods are off despite
+    /// policies: that is IPAM302.
     pub BranchSlotsLacking;
     code: "IPAM310",
     name: "branch-slots-lacking",
@@ -54,6 +55,10 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
+    // Where the feature is off, IPAM302 names the cause and counts these pods.
+    if facts.pod_groups.is_off_despite_policies() && !facts.nodes.is_empty() {
+        return;
+    }
     let settle = policy.thresholds.settle_seconds;
     let (with_slots, free) = supply(facts);
     for pod in facts.pod_groups.pods.iter().map(|pod| pod.pod).filter(|pod| common::lacks_slot(facts, pod)) {

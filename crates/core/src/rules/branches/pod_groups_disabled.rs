@@ -58,7 +58,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let groups = &facts.pod_groups;
     let policies = common::number(groups.effective().count());
     let Some(aws_node) = facts.snapshot.aws_node.value() else { return };
-    if groups.enabled != Some(false) || policies == 0 || facts.nodes.is_empty() {
+    if !groups.is_off_despite_policies() || facts.nodes.is_empty() {
         return;
     }
     let on_nodes = |pod: &&GroupedPod<'_>| pod.node.is_some() || pod.platform.is_none();
@@ -118,6 +118,8 @@ mod tests {
         edit_pod(&mut snapshot, "db-1", |pod| {
             (pod.branch, pod.address, pod.node) = (BranchUse::Wanted, None, None);
         });
+        edit_traits(&mut snapshot, "db-1", |traits| traits.lacks_branch_slot = true);
+        assert_eq!(answer(&snapshot, "IPAM310"), RuleAnswer::Passed, "the cause is this one");
         let found = findings(&snapshot, "IPAM302");
         assert_eq!(found[0].severity, Severity::Critical);
         assert_eq!(

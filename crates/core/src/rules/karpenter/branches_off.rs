@@ -43,7 +43,8 @@ rule! {
     /// ## When it fires
     ///
     /// The cluster has a Karpenter, the DaemonSet's template does not enable the feature, and pods that ask for a branch
-    /// have waited for a node for longer than a new object's time to settle (`settleSeconds`, 300).
+    /// have waited for a node for longer than a new object's time to settle (`settleSeconds`, 300). Silent where a
+    /// SecurityGroupPolicy is the reason and the cluster has nodes: that is IPAM302.
     pub KarpenterBranchesOff;
     code: "IPAM706",
     name: "karpenter-branches-off",
@@ -57,6 +58,10 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     if !can_tell(facts, found, &[Source::AwsNode])
         || new_nodes_use(facts, found, Feature::BranchInterfaces) != Some(false)
     {
+        return;
+    }
+    // With a policy that asks for the branches, IPAM302 names the cause and counts these pods.
+    if facts.pod_groups.is_off_despite_policies() && !facts.nodes.is_empty() {
         return;
     }
     let settle = jiff::SignedDuration::from_secs(i64::from(policy.thresholds.settle_seconds));
@@ -125,6 +130,15 @@ mod tests {
             "{:?}",
             seen.messages()
         );
+    }
+
+    #[test]
+    fn where_a_policy_asks_for_them_the_policy_is_the_finding() {
+        let mut snapshot = with_waiting_pod(&[], 600);
+        let policies = vec![crate::tests::branches::policy("db", &["sg-1"])];
+        snapshot.objects.security_group_policies = crate::source::Reading::fresh(policies, now());
+        assert!(answers(&snapshot, CODE).passed());
+        assert_eq!(answers(&snapshot, "IPAM302").messages().len(), 1);
     }
 
     #[test]
