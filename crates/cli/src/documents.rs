@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use ipam_audit_api::crd;
-use ipam_audit_core::rules::{self, Rule};
+use ipam_audit_core::{
+    rules::{self, Rule},
+    text::edits,
+};
 
 use crate::{OK, USAGE, args::ExplainOptions};
 
@@ -57,23 +60,8 @@ fn nearest(wanted: &str) -> Option<&'static str> {
     candidates
         .map(|candidate| (edits(&wanted, &candidate.to_ascii_lowercase()), candidate))
         .min()
-        .filter(|(edits, candidate)| *edits <= 1 + candidate.len() / 4)
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A name that is not in the list is nobody's business, unless it is so close to one of them that it must be meant.
 
 use super::{CniVersion, parse};
+use crate::text::edits;
 
 /// One variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Variable {
         candidates()
             .find(same_letters)
             .or_else(|| candidates().find(|variable| shortened(&upper, variable.name)))
-            .or_else(|| candidates().find(|variable| distance(&upper, &variable.name.to_ascii_uppercase()) <= SLIPS))
+            .or_else(|| candidates().find(|variable| edits(&upper, &variable.name.to_ascii_uppercase()) <= SLIPS))
     }
 
     /// Whether the CNI understands a value.
@@ -105,25 +106,6 @@ fn shortened(name: &str, known: &str) -> bool {
     let (words, known): (Vec<&str>, Vec<&str>) = (name.split('_').collect(), known.split('_').collect());
     let same = |(one, other): (&&str, &&str)| one == other || (one.len() >= LEAST && other.starts_with(*one));
     words.len() == known.len() && words.len() > 1 && words.iter().zip(&known).all(same)
-}
-
-/// Letters to insert, drop or change (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut corner = above;
-        let mut left = above + 1;
-        let mut next = vec![left];
-        for (beside, other) in other.iter().enumerate() {
-            let over = row.get(beside + 1).copied().unwrap_or(usize::MAX);
-            left = (corner + usize::from(letter != *other)).min(over + 1).min(left + 1);
-            corner = over;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 /// Every variable, sorted by name.
