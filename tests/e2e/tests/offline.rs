@@ -37,7 +37,7 @@ fn text(bytes: &[u8]) -> &str {
 
 fn document(args: &[&str]) -> Value {
     let output = audit(&[args, &["-o", "json"]].concat());
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+    serde_json::from_slice(&output.stdout).map_err(|_| text(&output.stderr).to_owned()).unwrap()
 }
 
 /// Problems of a severity from this on: code, group and how many subjects.

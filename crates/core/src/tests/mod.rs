@@ -7,5 +7,5 @@ pub(crate) mod custom_networking;
 pub(crate) mod fixtures;
 pub(crate) mod karpenter;
 pub(crate) mod nodes;
-pub(crate) mod windows;
 pub(crate) mod subnets;
+pub(crate) mod windows;
