@@ -6,14 +6,21 @@ use jiff::SignedDuration;
 /// A number with separators: `11,439`.
 pub fn thousands(number: impl Into<u64>) -> String {
     let digits = number.into().to_string();
+    if digits.len() <= 3 {
+        return digits;
+    }
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    push_separated(&mut text, &digits);
+    text
+}
+
+fn push_separated(text: &mut String, digits: &str) {
     for (index, digit) in digits.char_indices() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
     }
-    text
 }
 
 /// A number that may be unknown: `11,439` or `?`.
@@ -23,15 +30,26 @@ pub fn known(number: Option<u32>) -> String {
 
 /// A counted noun: `1 pod`, `14 pods`, `2 addresses`.
 pub fn count(number: u32, noun: &str) -> String {
-    format!("{} {}", thousands(number), plural(number, noun))
+    // Nearly every message has one: its letters are put down once, without a formatter.
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3 + " ".len() + noun.len() + "es".len());
+    push_separated(&mut text, &digits);
+    text.push(' ');
+    text.push_str(noun);
+    text.push_str(ending(number, noun));
+    text
 }
 
 /// A noun in its number: `pod`, `pods`, `addresses`, `prefixes`.
 pub fn plural(number: u32, noun: &str) -> String {
-    match (number, noun.ends_with('s') || noun.ends_with('x')) {
-        (1, _) => noun.to_owned(),
-        (_, true) => format!("{noun}es"),
-        (_, false) => format!("{noun}s"),
+    [noun, ending(number, noun)].concat()
+}
+
+fn ending(number: u32, noun: &str) -> &'static str {
+    match (number, noun.ends_with(['s', 'x'])) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
     }
 }
 

@@ -44,6 +44,7 @@ impl Trust {
 }
 
 const POOL: &[Source] = &[Source::Nodes, Source::Pods, Source::NetworkInterfaces];
+const WARM_POOL: &[Source] = &[Source::Nodes, Source::Pods, Source::NetworkInterfaces, Source::AwsNode];
 const SUBNET: &[Source] = &[Source::Nodes, Source::Subnets, Source::NetworkInterfaces];
 const EVERYTHING: &[Source] =
     &[Source::Nodes, Source::Pods, Source::AwsNode, Source::Subnets, Source::NetworkInterfaces];
@@ -189,8 +190,7 @@ fn rolling_out(message: impl Into<String>) -> Condition {
 
 fn node_warm_pool(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
     const KIND: ConditionType = ConditionType::WarmPoolSized;
-    let needed = [POOL, &[Source::AwsNode]].concat();
-    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, &needed)) {
+    if let Some(condition) = violated(KIND, findings).or_else(|| trust.unknown(KIND, WARM_POOL)) {
         return condition;
     }
     match (&node.pool, &node.cni) {

@@ -12,7 +12,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    facts::{Blocks, Facts, NodeFacts, Pool, PoolInterface, SubnetFacts},
+    facts::{Blocks, Facts, NodeFacts, Pool, PoolInterface, SubnetFacts, lookup::Map},
     finding::{Finding, Home},
     memory::Memory,
     outcome::{AuditOutcome, CniSeen, InterfaceOutcome, NodeAddresses, NodeOutcome, SubnetOutcome},
@@ -28,7 +28,7 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
     let problems = problems::of(&findings);
     let totals = totals::of(&facts, &problems);
     let trust = conditions::Trust::of(&facts, policy);
-    let mut by_home: BTreeMap<Home, Vec<Finding>> = BTreeMap::new();
+    let mut by_home: Map<Home, Vec<Finding>> = Map::default();
     for finding in findings {
         by_home.entry(finding.home.clone()).or_default().push(finding);
     }
@@ -54,8 +54,7 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
         sources: facts.sources.clone(),
         rules,
         problems,
-        // What is about a node or a subnet that has no report of its own is not lost.
-        findings: by_home.into_values().flatten().collect(),
+        findings: left_over(by_home),
         suppressed,
         left_alone: left_alone(&facts),
         suspects,
@@ -78,7 +77,13 @@ fn left_alone(facts: &Facts<'_>) -> BTreeMap<&'static str, u32> {
     counts
 }
 
-fn of_home(by_home: &mut BTreeMap<Home, Vec<Finding>>, home: &Home) -> Vec<Finding> {
+/// What is about a node or a subnet that has no report of its own is not lost.
+fn left_over(by_home: Map<Home, Vec<Finding>>) -> Vec<Finding> {
+    let by_home: BTreeMap<Home, Vec<Finding>> = by_home.into_iter().collect();
+    by_home.into_values().flatten().collect()
+}
+
+fn of_home(by_home: &mut Map<Home, Vec<Finding>>, home: &Home) -> Vec<Finding> {
     by_home.remove(home).unwrap_or_default()
 }
 

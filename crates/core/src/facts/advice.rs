@@ -1,7 +1,5 @@
 //! Which settings would help, what they would free and what they cost: computed with the ipamd model, never guessed.
 
-use std::collections::HashMap;
-
 use super::{
     NodeFacts, Pool,
     lookup::Map,
@@ -36,8 +34,8 @@ impl Advice {
         // The targets are the DaemonSet's: no exception of a node group can change them.
         let targets = WarmTargets::for_burst(policy.thresholds.burst_pods);
         // Nodes of one shape settle alike, and a node group has few shapes.
-        let mut settled: HashMap<Shape, Option<Settled>> = HashMap::new();
-        let mut prices: HashMap<Kind, Option<u32>> = HashMap::new();
+        let mut settled: Map<Shape, Option<Settled>> = Map::default();
+        let mut prices: Map<Kind, Option<u32>> = Map::default();
         let mut nodes = Map::default();
         for (node, pool) in facts.iter().filter_map(|node| Some((node, node.pool.as_ref()?))) {
             if pool.spare() <= policy.for_node(node.node).idle_addresses {
@@ -60,7 +58,7 @@ impl Advice {
 
     /// Addresses that subnets get back from nodes in all, however few each of them holds too many.
     pub(crate) fn returned_by<'f, 'a: 'f>(&self, nodes: impl Iterator<Item = &'f NodeFacts<'a>>) -> u32 {
-        let mut settled: HashMap<Shape, Option<Settled>> = HashMap::new();
+        let mut settled: Map<Shape, Option<Settled>> = Map::default();
         let returned = |node: &NodeFacts<'_>| {
             let shape = Shape::of(node)?;
             let better = *settled.entry(shape).or_insert_with_key(|shape| shape.settled_with(self.targets));

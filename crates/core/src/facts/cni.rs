@@ -37,6 +37,8 @@ pub struct Cni {
     unresolved: Vec<String>,
     /// Those of the CNI among them, and those that an unread source may set.
     unknown: Vec<&'static str>,
+    /// Asked for each node, told once.
+    targets: String,
 }
 
 /// How a source of many variables that could not be read is called among them.
@@ -102,12 +104,15 @@ impl Cni {
         let unread = |value: &EnvValue| matches!(value, EnvValue::Unresolved(_));
         let unresolved: Vec<String> =
             env.values.iter().filter(|(_, value)| unread(value)).map(|(name, _)| name.clone()).collect();
-        Self {
+        let mut cni = Self {
             version: CniVersion::from_image(&env.image),
             config: CniConfig::from_map(&env.known()),
             unknown: unknown(env).collect(),
             unresolved,
-        }
+            targets: String::new(),
+        };
+        cni.targets = cni.named_targets();
+        cni
     }
 
     /// Whether the value of one of these variables is not known. Such a variable is neither set nor unset: whoever
@@ -164,6 +169,10 @@ impl Cni {
 
     /// The targets that are set, as a user wrote them; the one in force by default if none is.
     pub fn targets_text(&self) -> String {
+        self.targets.clone()
+    }
+
+    fn named_targets(&self) -> String {
         let CniConfig { warm_eni_target, warm_ip_target, minimum_ip_target, warm_prefix_target, .. } = &self.config;
         let named = [
             ("MINIMUM_IP_TARGET", minimum_ip_target),

@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
 };
 
 use super::{
@@ -132,7 +132,7 @@ impl Demand {
 pub(super) struct Demands<'n, 'a> {
     nodes: &'n [NodeFacts<'a>],
     by_subnet: Map<&'a SubnetId, Demand>,
-    settled: RefCell<HashMap<(Kind, u32), Option<Settled>>>,
+    settled: RefCell<Map<(Kind, u32), Option<Settled>>>,
 }
 
 impl<'n, 'a> Demands<'n, 'a> {

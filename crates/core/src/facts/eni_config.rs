@@ -73,8 +73,7 @@ impl Facts<'_> {
     /// Whether an ENIConfig's subnet is in another zone than a node: no interface made there can be attached to it. Zones
     /// are compared by id where both are known, since names differ between accounts.
     pub(crate) fn is_out_of_reach(&self, node: &NodeFacts<'_>, config: &EniConfig) -> bool {
-        let subnets = self.snapshot.ec2.subnets.value().map_or(&[][..], Vec::as_slice);
-        let find = |id: &SubnetId| subnets.iter().find(|subnet| subnet.id == *id);
+        let find = |id: &SubnetId| self.subnet_rows.get(id);
         let Some(there) = find(&config.subnet) else { return false };
         let by_home = node.home().and_then(find).map(|home| match (&home.zone_id, &there.zone_id) {
             (Some(home), Some(there)) => home != there,

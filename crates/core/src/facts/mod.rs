@@ -33,6 +33,7 @@ use jiff::Timestamp;
 
 use crate::{
     ids::{NodeName, SubnetId},
+    inventory::Subnet,
     memory::Memory,
     policy::AuditPolicy,
     snapshot::ClusterSnapshot,
@@ -93,6 +94,8 @@ pub struct Facts<'a> {
     pub(crate) custom_networking: CustomNetworking<'a>,
     /// Which subnets each node without an ENIConfig tries for its next interface.
     pub(crate) discovery: Discovery<'a>,
+    /// Every subnet that EC2 shows, whether it has a role or not; empty while they are missing.
+    subnet_rows: lookup::Map<&'a SubnetId, &'a Subnet>,
 }
 
 impl<'a> Facts<'a> {
@@ -113,6 +116,7 @@ impl<'a> Facts<'a> {
         let ledgers = snapshot.ec2.interfaces.value().map(|interfaces| Ledgers::of(&nodes, interfaces, &owners));
         let (subnets, further_subnets) =
             subnet::all(snapshot, demands, ledgers.unwrap_or_default(), &owners, policy, memory);
+        let rows = snapshot.ec2.subnets.value().map_or(&[][..], Vec::as_slice);
         Self {
             snapshot,
             policy,
@@ -130,6 +134,7 @@ impl<'a> Facts<'a> {
             pod_groups,
             custom_networking,
             discovery,
+            subnet_rows: rows.iter().map(|subnet| (&subnet.id, subnet)).collect(),
         }
     }
 

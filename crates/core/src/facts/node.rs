@@ -1,9 +1,6 @@
 //! What each node holds: its interfaces, its warm pool, its pods and its trunk.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, hash::BuildHasherDefault, sync::Arc};
 
 use super::{
     NodeIndex,
@@ -164,7 +161,7 @@ fn add_limits(facts: &mut [NodeFacts<'_>], ec2: &Inventory) {
 
 /// Nodes of one kind have one capacity.
 fn add_capacity(facts: &mut [NodeFacts<'_>]) {
-    let mut known: HashMap<Kind, (Option<u32>, Option<u32>)> = HashMap::new();
+    let mut known: Map<Kind, (Option<u32>, Option<u32>)> = Map::default();
     for facts in facts {
         let Some(kind) = Kind::of(facts) else { continue };
         let reach = known.entry(kind).or_insert_with_key(|kind| (kind.capacity(), kind.served()));
@@ -201,7 +198,9 @@ fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Vec<In
 
 /// Nodes by their instance.
 pub(super) fn by_instance<'a>(facts: &[NodeFacts<'a>]) -> Map<&'a InstanceId, usize> {
-    facts.iter().enumerate().filter_map(|(at, facts)| Some((facts.node.instance.as_ref()?, at))).collect()
+    let mut by_instance = Map::with_capacity_and_hasher(facts.len(), BuildHasherDefault::default());
+    by_instance.extend(facts.iter().enumerate().filter_map(|(at, facts)| Some((facts.node.instance.as_ref()?, at))));
+    by_instance
 }
 
 /// A subnet whose tag for the CNI says 0 gives no addresses to pods.
@@ -213,7 +212,8 @@ fn surroundings(snapshot: &ClusterSnapshot) -> Surroundings<'_> {
 
 fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Surroundings<'_>) {
     for (facts, pods) in facts.iter_mut().zip(pods) {
-        let on_pool: Vec<&Pod> = pods.iter().copied().filter(|pod| pod.uses_pool()).collect();
+        let mut on_pool: Vec<&Pod> = Vec::with_capacity(pods.len());
+        on_pool.extend(pods.iter().copied().filter(|pod| pod.uses_pool()));
         facts.pool_pods = u32::try_from(on_pool.len()).ok();
         let unfinished = pods.iter().filter(|pod| pod.phase != PodPhase::Finished).count();
         facts.other_pods = u32::try_from(unfinished - on_pool.len()).unwrap_or(u32::MAX);

@@ -130,11 +130,11 @@ impl<'a> Known<'a> {
             BranchUse::Has(branch) => Some(branch),
             BranchUse::No | BranchUse::Wanted => None,
         });
-        let instances = snapshot.ec2.instances.value().into_iter().flatten();
+        let instances = snapshot.ec2.instances.value().map_or(&[][..], Vec::as_slice);
         Self {
             left_alone: others().filter_map(|node| Some((node.instance.as_ref()?, node.platform))).collect(),
             left_alone_at: others().filter_map(|node| node.state.address).collect(),
-            instances: instances.map(|instance| (&instance.id, instance)).collect(),
+            instances: instances.iter().map(|instance| (&instance.id, instance)).collect(),
             own_names,
             pods_branches: branches.collect(),
             now: snapshot.ec2.interfaces.as_of().unwrap_or(snapshot.taken_at),

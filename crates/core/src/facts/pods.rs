@@ -22,7 +22,9 @@ impl<'a> PodIndex<'a> {
         let index: NodeIndex<'_> = nodes.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
         // Names of nodes are interned: their address stands for their text.
         let mut seen: Map<usize, Option<usize>> = Map::default();
-        let mut by_node = vec![Vec::new(); nodes.len()];
+        // Room for a third more than the mean: most lists then never move.
+        let mean = pods.len() / nodes.len().max(1);
+        let mut by_node: Vec<Vec<&Pod>> = nodes.iter().map(|_| Vec::with_capacity(mean + mean / 3)).collect();
         let mut with_branch = Vec::new();
         for pod in pods.iter().map(Arc::as_ref) {
             if pod.branch != BranchUse::No {

@@ -175,7 +175,8 @@ fn book<'a>(
         };
         Some((address, claim, *pod))
     };
-    let mut claims: Vec<_> = pods.iter().filter_map(claim).collect();
+    let mut claims: Vec<_> = Vec::with_capacity(pods.len());
+    claims.extend(pods.iter().filter_map(claim));
     claims.sort_by_key(|(address, claim, _)| (*address, *claim));
     let (mut strays, mut booked) = (Vec::new(), None);
     for (address, claim, pod) in claims {

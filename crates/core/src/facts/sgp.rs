@@ -190,7 +190,8 @@ impl<'a> PodGroups<'a> {
         let (pods, unresolved) = if in_use { grouped(snapshot, nodes, policies) } else { Default::default() };
         let failures = if in_use { failures(snapshot) } else { Vec::new() };
         let interfaces = snapshot.ec2.interfaces.value().filter(|_| in_use);
-        let interfaces = interfaces.into_iter().flatten().map(|interface| (&interface.id, interface)).collect();
+        let interfaces = interfaces.map_or(&[][..], Vec::as_slice);
+        let interfaces = interfaces.iter().map(|interface| (&interface.id, interface)).collect();
         Self { in_use, enabled, policies, cooldown, pods, unresolved, failures, interfaces }
     }
 
@@ -278,7 +279,7 @@ fn grouped<'a>(
     let mut matcher = Matcher::new(snapshot, policies);
     let managed: Map<&NodeName, usize> = nodes.iter().enumerate().map(|(at, node)| (&node.node.name, at)).collect();
     let platforms: Map<&NodeName, Platform> =
-        snapshot.nodes.value().into_iter().flatten().map(|node| (&node.name, node.platform)).collect();
+        snapshot.nodes.value().map_or(&[][..], Vec::as_slice).iter().map(|node| (&node.name, node.platform)).collect();
     let mut found = Vec::new();
     for pod in pods.iter().map(Arc::as_ref).filter(|pod| pod.phase != PodPhase::Finished) {
         let lacks_slot = pod.traits.as_ref().is_some_and(|traits| traits.lacks_branch_slot);

@@ -17,7 +17,15 @@ mod sink;
 mod subnets;
 mod windows;
 
-use crate::{facts::Facts, finding::Severity, outcome::ConditionType, policy::AuditPolicy, source::Source};
+use std::sync::LazyLock;
+
+use crate::{
+    facts::{Facts, lookup::Map},
+    finding::Severity,
+    outcome::ConditionType,
+    policy::AuditPolicy,
+    source::Source,
+};
 
 pub(crate) use sink::Suspect;
 pub use sink::Violations;
@@ -115,10 +123,9 @@ pub fn all() -> impl Iterator<Item = &'static dyn Rule> {
 
 /// The rule of exactly this code: asked for each finding of each node.
 pub(crate) fn by_code(code: &str) -> Option<&'static RuleMeta> {
-    let digit = code.chars().nth(4)?;
-    let area = AREAS.iter().find(|area| area.digit == digit)?;
-    let found = area.rules.binary_search_by(|rule| rule.meta().code.cmp(code)).ok()?;
-    area.rules.get(found).map(|rule| rule.meta())
+    static BY_CODE: LazyLock<Map<&str, &RuleMeta>> =
+        LazyLock::new(|| all().map(Rule::meta).map(|meta| (meta.code, meta)).collect());
+    BY_CODE.get(code).copied()
 }
 
 /// The rule of a code or a name, in any case.

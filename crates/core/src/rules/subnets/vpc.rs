@@ -28,10 +28,16 @@ pub(super) fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
 
 /// The first aligned range of a length in a VPC that no subnet touches.
 pub(super) fn first_free(vpc: &Vpc, subnets: &[&Subnet], length: u8) -> Option<Ipv4Net> {
-    let cut: Vec<Ipv4Net> = subnets.iter().filter_map(|subnet| subnet.cidr).collect();
-    let mut candidates = vpc.cidrs.iter().filter(|cidr| cidr.prefix_len() <= length).filter_map(|cidr| {
-        let mut ranges = cidr.subnets(length).ok()?;
-        ranges.find(|range| !cut.iter().any(|subnet| overlap(*subnet, *range)))
-    });
+    let bounds = |range: Ipv4Net| (range.network(), range.broadcast());
+    let cut: Vec<_> = subnets.iter().filter_map(|subnet| subnet.cidr).map(bounds).collect();
+    let is_free = |range: &Ipv4Net| {
+        let (first, last) = bounds(*range);
+        cut.iter().all(|(start, end)| last < *start || *end < first)
+    };
+    let mut candidates = vpc
+        .cidrs
+        .iter()
+        .filter(|cidr| cidr.prefix_len() <= length)
+        .filter_map(|cidr| cidr.subnets(length).ok()?.find(is_free));
     candidates.next()
 }
