@@ -191,10 +191,10 @@ fn thresholds(field: &str, spec: &ThresholdsSpec, base: &Thresholds) -> Result<T
         idle_addresses: number("idleAddresses", spec.idle_addresses, (0, 65536), base.idle_addresses)?,
         warm_floor: number("warmFloor", spec.warm_floor, (0, 1000), base.warm_floor)?,
         branch_used_percent: number("branchUsedPercent", spec.branch_used_percent, percent, base.branch_used_percent)?,
-        cordoned_seconds: number("cordonedSeconds", spec.cordoned_seconds, (60, 604800), base.cordoned_seconds)?,
-        settle_seconds: number("settleSeconds", spec.settle_seconds, (0, 86400), base.settle_seconds)?,
-        suspicion_seconds: number("suspicionSeconds", spec.suspicion_seconds, (10, 86400), base.suspicion_seconds)?,
-        leak_seconds: number("leakSeconds", spec.leak_seconds, (60, 86400), base.leak_seconds)?,
+        cordoned_seconds: number("cordonedSeconds", spec.cordoned_seconds, (60, 604_800), base.cordoned_seconds)?,
+        settle_seconds: number("settleSeconds", spec.settle_seconds, (0, 86_400), base.settle_seconds)?,
+        suspicion_seconds: number("suspicionSeconds", spec.suspicion_seconds, (10, 86_400), base.suspicion_seconds)?,
+        leak_seconds: number("leakSeconds", spec.leak_seconds, (60, 86_400), base.leak_seconds)?,
         leaked_percent: number("leakedPercent", spec.leaked_percent, (1, 99), base.leaked_percent)?,
         fragmentation_percent: number(
             "fragmentationPercent",
@@ -216,7 +216,6 @@ fn thresholds(field: &str, spec: &ThresholdsSpec, base: &Thresholds) -> Result<T
             base.control_plane_addresses,
         )?,
         stale_seconds: age("staleAfter", spec.stale_after.as_deref(), base.stale_seconds)?,
-        ..*base
     })
 }
 

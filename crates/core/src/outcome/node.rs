@@ -50,7 +50,7 @@ pub struct NodeOutcome {
     /// The subnets of its zone as ipamd would try them for its next interface, those that it passes over last; at most
     /// eight. Empty where it makes no interface, or where that is not known.
     pub next_subnets: Arc<[SubnetChoice]>,
-    /// Its conditions, in the order of [`ConditionType`].
+    /// Its conditions, in the order of [`ConditionType`](super::ConditionType).
     pub conditions: Vec<Condition>,
     /// Its findings, the worst first.
     pub findings: Vec<Finding>,

@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 
 use crate::{
-    facts::{Facts, NodeFacts},
+    facts::{Facts, lookup::Set},
     finding::Severity,
+    ids::InstanceId,
     policy::AuditPolicy,
     rules::{
         Violations,
@@ -59,9 +60,13 @@ rule! {
 
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let Some(seen_at) = facts.as_of(Source::NetworkInterfaces) else { return };
+    let instances = facts.snapshot.ec2.instances.value().into_iter().flatten();
+    // An instance loses its interfaces before Kubernetes loses its node.
+    let ended: Set<&InstanceId> = instances.filter(|row| row.is_gone()).map(|row| &row.id).collect();
     for node in &facts.nodes {
         let gone = node.signals.resource == Some(true) && node.signals.attached == Some(false);
-        let leaves = node.node.state.deleted_at.is_some() || instance_ends(facts, node);
+        let leaves =
+            node.node.state.deleted_at.is_some() || node.node.instance.as_ref().is_some_and(|id| ended.contains(id));
         if !gone || leaves || node.node.created_at.is_none_or(|at| at > seen_at) {
             continue;
         }
@@ -82,12 +87,6 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
         let apart = SignedDuration::from_secs(policy.for_node(node.node).suspicion_seconds.into());
         found.suspicion(Place::node(node), instance, seen_at, apart, violation);
     }
-}
-
-/// An instance loses its interfaces before Kubernetes loses its node.
-fn instance_ends(facts: &Facts<'_>, node: &NodeFacts<'_>) -> bool {
-    let mut instances = facts.snapshot.ec2.instances.value().into_iter().flatten();
-    instances.any(|row| Some(&row.id) == node.node.instance.as_ref() && row.is_gone())
 }
 
 #[cfg(test)]
