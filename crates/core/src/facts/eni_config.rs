@@ -73,12 +73,12 @@ impl Facts<'_> {
     /// Whether an ENIConfig's subnet is in another zone than a node: no interface made there can be attached to it. Zones
     /// are compared by id where both are known, since names differ between accounts.
     pub(crate) fn is_out_of_reach(&self, node: &NodeFacts<'_>, config: &EniConfig) -> bool {
-        let find = |id: &SubnetId| self.subnet_rows.get(id);
-        let Some(there) = find(&config.subnet) else { return false };
-        let by_home = node.home().and_then(find).map(|home| match (&home.zone_id, &there.zone_id) {
-            (Some(home), Some(there)) => home != there,
-            _ => home.zone != there.zone,
-        });
+        let Some(there) = self.subnet_row(&config.subnet) else { return false };
+        let by_home =
+            node.home().and_then(|id| self.subnet_row(id)).map(|home| match (&home.zone_id, &there.zone_id) {
+                (Some(home), Some(there)) => home != there,
+                _ => home.zone != there.zone,
+            });
         by_home.unwrap_or_else(|| node.node.zone.as_ref().is_some_and(|zone| *zone != there.zone))
     }
 }

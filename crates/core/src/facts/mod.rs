@@ -146,6 +146,11 @@ impl<'a> Facts<'a> {
         })
     }
 
+    /// A subnet as EC2 reports it, in the audit or not.
+    pub(crate) fn subnet_row(&self, id: &SubnetId) -> Option<&'a Subnet> {
+        self.subnet_rows.get(id).copied()
+    }
+
     /// Every subnet with a role.
     pub fn every_subnet(&self) -> impl Iterator<Item = &SubnetFacts<'a>> {
         self.subnets.iter().chain(&self.further_subnets)

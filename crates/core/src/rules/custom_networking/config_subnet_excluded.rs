@@ -57,7 +57,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         if !words::has(facts, found, Source::Subnets) {
             return;
         }
-        let Some(row) = words::subnet(facts, &config.subnet) else { continue };
+        let Some(row) = facts.subnet_row(&config.subnet) else { continue };
         let excluded = || {
             let nodes = used.nodes(facts);
             nodes.filter_map(|node| Some((node, discovery::excludes_interfaces(node.cni.as_ref()?, row)?)))

@@ -89,7 +89,7 @@ fn state(facts: &Facts<'_>, found: &mut Violations<'_>, used: &Use<'_>, config: 
     if subnet.as_str().is_empty() {
         return Some(format!("ENIConfig {name} names no subnet"));
     }
-    match (words::subnet(facts, subnet), vpc) {
+    match (facts.subnet_row(subnet), vpc) {
         (Some(row), Some(vpc)) if row.vpc != *vpc => {
             Some(format!("ENIConfig {name} names {subnet}, which is in {} and not in {vpc}", row.vpc))
         }

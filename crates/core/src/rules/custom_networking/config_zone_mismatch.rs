@@ -61,7 +61,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         if !words::has(facts, found, Source::Subnets) {
             return;
         }
-        let Some(row) = words::subnet(facts, &config.subnet) else { continue };
+        let Some(row) = facts.subnet_row(&config.subnet) else { continue };
         let elsewhere: Vec<&NodeFacts<'_>> =
             used.nodes(facts).filter(|node| facts.is_out_of_reach(node, config)).collect();
         let number = u32::try_from(elsewhere.len()).unwrap_or(u32::MAX);

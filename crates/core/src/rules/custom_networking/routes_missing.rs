@@ -94,7 +94,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let routes = Routes::of(facts.snapshot.ec2.route_tables.value().map_or(&[], Vec::as_slice));
     let mut told: BTreeSet<&SubnetId> = BTreeSet::new();
     for ((pods, home), own) in &pairs {
-        let (Some(pods), Some(home)) = (words::subnet(facts, pods), words::subnet(facts, home)) else { continue };
+        let (Some(pods), Some(home)) = (facts.subnet_row(pods), facts.subnet_row(home)) else { continue };
         let (Some(of_pods), Some(of_home)) = (routes.table(pods), routes.table(home)) else { continue };
         let missing = missing(of_pods, of_home, own);
         if !missing.is_empty() && told.insert(&pods.id) {

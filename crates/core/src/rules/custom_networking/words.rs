@@ -40,14 +40,9 @@ pub(super) fn has(facts: &Facts<'_>, found: &mut Violations<'_>, source: Source)
     has
 }
 
-/// A subnet as EC2 reports it.
-pub(super) fn subnet<'a>(facts: &Facts<'a>, id: &SubnetId) -> Option<&'a Subnet> {
-    facts.snapshot.ec2.subnets.value()?.iter().find(|subnet| subnet.id == *id)
-}
-
 /// The subnet of a node's primary interface, as EC2 reports it.
 pub(super) fn home<'a>(facts: &Facts<'a>, node: &NodeFacts<'a>) -> Option<&'a Subnet> {
-    node.home().and_then(|id| subnet(facts, id))
+    node.home().and_then(|id| facts.subnet_row(id))
 }
 
 /// A finding that something of EC2 is not there. An object of Kubernetes may be newer than the reading of EC2 that lacks
