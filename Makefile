@@ -54,7 +54,7 @@ demo: ## Show the incident on a real control plane (ONCE=1 exits at the end)
 	$(CARGO) build --locked --workspace --bins
 	@$${CARGO_TARGET_DIR:-target}/debug/demo $(if $(ONCE),--once)
 
-crds: ## Regenerate crds/, docs/findings/ and docs/api.md from the Rust types and rules
+crds: ## Regenerate crds/, deploy/'s rights, docs/findings/, docs/api.md and docs/rights.md
 	BLESS=1 $(CARGO) test --locked -q -p ipam-audit-api -p ipam-audit-report -- generated
 
 limits: ## Regenerate the table of instance limits from the CNI's and the resource controller's own tables

@@ -10,6 +10,3 @@ pub mod settings;
 pub mod transition;
 pub mod v1alpha1;
 pub mod views;
-
-/// The rights that the controller needs and what they hang on: namespace, service account, roles and their bindings.
-pub const RBAC: &str = include_str!("../rbac.yaml");

@@ -13,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipam_audit_api::{RBAC, crd};
+use ipam_audit_api::crd;
+use ipam_audit_core::rights::{self, Feature};
 
 /// A file of the repository.
 fn path(name: &str) -> PathBuf {
@@ -45,8 +46,15 @@ fn generated_crds_are_current() {
 }
 
 #[test]
-fn generated_rbac_is_current() {
-    assert_current("deploy/rbac.yaml", RBAC);
+fn generated_rights_are_current() {
+    assert_current("deploy/rbac.yaml", &rights::rbac(&[]));
+    assert_current("deploy/iam-policy.json", &rights::iam_policy(&[]).unwrap());
+    assert_current("docs/rights.md", &rights::page());
+    for feature in Feature::OPTIONAL {
+        let dir = format!("deploy/components/{}", feature.name());
+        assert_current(&format!("{dir}/rbac.yaml"), &rights::component(feature));
+        assert_current(&format!("{dir}/kustomization.yaml"), &rights::kustomization(feature));
+    }
 }
 
 #[test]

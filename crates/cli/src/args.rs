@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser},
+};
+use ipam_audit_core::rights::Feature;
 
 /// Where did the pod addresses of an EKS cluster go, who runs out next, and which change fixes it?
 #[derive(Debug, Parser)]
@@ -41,10 +45,12 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Print the CRDs, for `kubectl apply --server-side -f -`.
     Crd,
-    /// Print the namespace, `ServiceAccount` and least roles that the controller needs.
-    Rbac,
+    /// Print the namespace, `ServiceAccount` and least roles that the controller needs, for `kubectl apply -f -`.
+    ///
+    /// Example:  ipam-audit rbac --with node-conditions | kubectl apply --server-side -f -
+    Rbac(RightsOptions),
     /// Print the IAM policy that the controller needs: read-only.
-    IamPolicy,
+    IamPolicy(RightsOptions),
 }
 
 #[derive(Debug, clap::Args)]
@@ -149,6 +155,19 @@ pub(crate) struct SimulateOptions {
 pub(crate) struct ExplainOptions {
     /// A code or a name, for example `IPAM101` or `subnet-full`.
     pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RightsOptions {
+    /// An optional part of the controller that needs more rights; may be given more than once. docs/rights.md lists them.
+    #[arg(long, value_name = "FEATURE", value_parser = feature())]
+    pub(crate) with: Vec<Feature>,
+}
+
+/// The name of a feature that is off unless somebody asks for it.
+fn feature() -> impl TypedValueParser<Value = Feature> {
+    let names = PossibleValuesParser::new(Feature::OPTIONAL.map(Feature::name));
+    names.try_map(|name| Feature::optional(&name).ok_or("no such feature"))
 }
 
 /// A duration with its unit: `500ms`, `30s`, `5m`, `1h`.

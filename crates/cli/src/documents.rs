@@ -5,11 +5,15 @@ use std::io::{self, Write};
 use anyhow::Result;
 use ipam_audit_api::crd;
 use ipam_audit_core::{
+    rights,
     rules::{self, Rule},
     text::edits,
 };
 
-use crate::{OK, USAGE, args::ExplainOptions};
+use crate::{
+    OK, USAGE,
+    args::{ExplainOptions, RightsOptions},
+};
 
 /// Prints the page of one finding, or the list of all.
 pub(crate) fn explain(options: &ExplainOptions) -> Result<u8> {
@@ -32,14 +36,14 @@ pub(crate) fn crds() -> Result<u8> {
     print(&documents.join("---\n"))
 }
 
-/// Prints the shipped RBAC manifest.
-pub(crate) fn rbac() -> Result<u8> {
-    print(ipam_audit_api::RBAC)
+/// Prints the namespace, the account and the roles, as `deploy/` ships them.
+pub(crate) fn rbac(options: &RightsOptions) -> Result<u8> {
+    print(&rights::rbac(&options.with))
 }
 
-/// Prints the shipped IAM policy.
-pub(crate) fn iam_policy() -> Result<u8> {
-    print(ipam_audit_ec2::IAM_POLICY)
+/// Prints the IAM policy, as `deploy/` ships it.
+pub(crate) fn iam_policy(options: &RightsOptions) -> Result<u8> {
+    print(&rights::iam_policy(&options.with)?)
 }
 
 fn print(text: &str) -> Result<u8> {

@@ -33,8 +33,8 @@ fn main() -> ExitCode {
         Command::Simulate(options) => simulate::run(&options),
         Command::Explain(options) => documents::explain(&options),
         Command::Crd => documents::crds(),
-        Command::Rbac => documents::rbac(),
-        Command::IamPolicy => documents::iam_policy(),
+        Command::Rbac(options) => documents::rbac(&options),
+        Command::IamPolicy(options) => documents::iam_policy(&options),
     };
     match status {
         Ok(code) => ExitCode::from(code),

@@ -68,6 +68,11 @@ fn what_an_installer_needs_is_printed() {
         assert!(crds.contains(&format!("kind: {kind}\n")), "{kind}");
     }
     assert!(text(&run(&["rbac"], "").stdout).contains("kind: ClusterRole\n"));
+    assert!(!text(&run(&["rbac"], "").stdout).contains("nodes/status"));
+    assert!(text(&run(&["rbac", "--with", "node-conditions"], "").stdout).contains("nodes/status"));
+    let slip = run(&["rbac", "--with", "node-condition"], "");
+    assert_eq!(slip.status.code(), Some(2));
+    assert!(text(&slip.stderr).contains("node-conditions"), "{}", text(&slip.stderr));
     let policy: serde_json::Value = serde_json::from_slice(&run(&["iam-policy"], "").stdout).unwrap();
     let actions = policy["Statement"][0]["Action"].as_array().unwrap();
     assert!(actions.iter().all(|action| action.as_str().unwrap().starts_with("ec2:")), "{actions:?}");

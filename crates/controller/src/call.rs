@@ -2,7 +2,10 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use ipam_audit_core::source::{FaultCategory, SourceFault};
+use ipam_audit_core::{
+    rights,
+    source::{FaultCategory, SourceFault},
+};
 
 /// How long a read may take.
 pub(crate) const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -82,7 +85,8 @@ impl CallError {
         let category = self.category();
         let message = match category {
             FaultCategory::Denied => format!(
-                "the operator's ServiceAccount may not {verb} {resource}; apply the shipped ClusterRole (`ipam-audit rbac`)"
+                "the operator's ServiceAccount may not {verb} {resource}; apply the shipped roles (`{}`)",
+                rights::command_for(verb, resource)
             ),
             FaultCategory::Credentials => "the API server does not accept the operator's credentials".to_owned(),
             FaultCategory::NotFound => format!("the API server does not serve {resource}"),

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod net;
 pub mod outcome;
 pub mod policy;
+pub mod rights;
 pub mod rules;
 pub mod snapshot;
 pub mod source;

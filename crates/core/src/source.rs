@@ -8,6 +8,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::rights;
+
 /// One of the places the audit reads from. A closed set: it labels metrics and names what is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Source {
@@ -125,15 +127,8 @@ impl Source {
     }
 
     /// The IAM action that opens the source, if it is one of EC2 that the operator reads.
-    pub const fn iam_action(self) -> Option<&'static str> {
-        match self {
-            Self::Vpcs => Some("ec2:DescribeVpcs"),
-            Self::Subnets => Some("ec2:DescribeSubnets"),
-            Self::NetworkInterfaces => Some("ec2:DescribeNetworkInterfaces"),
-            Self::InstanceTypes => Some("ec2:DescribeInstanceTypes"),
-            Self::CidrReservations => Some("ec2:GetSubnetCidrReservations"),
-            _ => None,
-        }
+    pub fn iam_action(self) -> Option<&'static str> {
+        rights::action_of(self)
     }
 
     /// Whether an audit without it is still complete: the ledger and the capacity of every node stand without it (the
