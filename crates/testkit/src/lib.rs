@@ -5,5 +5,6 @@ pub mod controlplane;
 pub mod ec2;
 pub mod moto;
 pub mod operator;
+pub mod scale;
 pub mod scenario;
 mod venv;

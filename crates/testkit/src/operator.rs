@@ -81,6 +81,11 @@ impl Operator {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Everything that it has logged.
     pub fn log(&self) -> String {
         self.process.output()

@@ -98,10 +98,15 @@ impl Binaries {
 }
 
 fn cache_root() -> Result<PathBuf> {
+    cache_folder("controlplane")
+}
+
+/// The folder of this user's cache that keeps what is dear to make.
+pub(crate) fn cache_folder(name: &str) -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: no place to keep the built control plane")?;
-    Ok(cache.join("ipam-audit").join("controlplane"))
+    let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: no place to keep what is built")?;
+    Ok(cache.join("ipam-audit").join(name))
 }
 
 fn cache_key(go_version: &str) -> String {

@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod binaries;
 mod build;
+mod data;
 mod manifests;
 mod pki;
 mod ports;
@@ -28,6 +29,8 @@ use tokio::time::sleep;
 pub use access::{KubectlOutput, client_from, install_tls_provider};
 pub use audit::AuditEvent;
 pub use binaries::Binaries;
+pub(crate) use binaries::cache_folder;
+pub(crate) use data::{FilledEtcd, copy_folder};
 pub(crate) use manifests::apply_yaml;
 pub(crate) use ports::free_port;
 
@@ -50,6 +53,8 @@ pub struct Options {
     pub extra_apiserver_args: Vec<String>,
     /// How long the API server may take until it is ready.
     pub ready_within: Duration,
+    /// Data of an etcd to begin with; they are copied.
+    pub etcd_data: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -59,6 +64,7 @@ impl Default for Options {
             extra_apiserver_args: Vec::new(),
             // About 3 s on an idle machine; a machine that also compiles takes several times that.
             ready_within: Duration::from_secs(90),
+            etcd_data: None,
         }
     }
 }
@@ -114,6 +120,9 @@ impl ControlPlane {
             state,
         };
         plane.write_kubeconfig(&plane.kubeconfig_path(), "admin", &plane.pki.admin_token)?;
+        if let Some(data) = &options.etcd_data {
+            copy_folder(data, &plane.state.file(data::ETCD_FOLDER))?;
+        }
         let etcd = servers::etcd(&plane.binaries.path(ETCD)?, &plane.state, plane.ports);
         plane.servers().etcd = Some(Supervised::spawn(etcd)?);
         plane.start_apiserver().await?;
@@ -144,6 +153,12 @@ impl ControlPlane {
     /// Every request that the API server has answered so far, in order.
     pub fn audit_log(&self) -> Result<Vec<AuditEvent>> {
         audit::read(&self.state.file("audit.log"))
+    }
+
+    /// The process ids of etcd and of the API server.
+    pub fn process_ids(&self) -> Vec<u32> {
+        let servers = self.servers();
+        [&servers.etcd, &servers.apiserver].into_iter().flatten().map(Supervised::id).collect()
     }
 
     /// The folder with the logs, certificates and data of the servers.

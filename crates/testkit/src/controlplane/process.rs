@@ -59,6 +59,11 @@ impl Supervised {
         self.child.try_wait()
     }
 
+    /// The child's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the child has written so far, without the output of earlier children that shared its log.
     pub(crate) fn output(&self) -> String {
         read_from(&self.log, self.log_start).unwrap_or_default()

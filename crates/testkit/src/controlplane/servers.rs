@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Options;
+use super::data::ETCD_FOLDER;
 use super::pki::Pki;
 use super::process::Launch;
 use super::state::StateDir;
@@ -22,7 +23,7 @@ impl Ports {
         format!("https://{LOOPBACK}:{}", self.apiserver)
     }
 
-    fn etcd_url(self) -> String {
+    pub(super) fn etcd_url(self) -> String {
         format!("http://{LOOPBACK}:{}", self.etcd)
     }
 }
@@ -32,7 +33,7 @@ pub(super) fn etcd(program: &Path, state: &StateDir, ports: Ports) -> Launch {
     let peer = format!("http://{LOOPBACK}:{}", ports.etcd_peer);
     let args = vec![
         "--name=rig".to_owned(),
-        format!("--data-dir={}", state.file("etcd").display()),
+        format!("--data-dir={}", state.file(ETCD_FOLDER).display()),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls={peer}"),

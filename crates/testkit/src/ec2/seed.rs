@@ -223,6 +223,13 @@ impl Interface {
     }
 }
 
+impl Interface {
+    /// How many addresses it holds at least: its own, the secondary ones, those of its prefixes.
+    pub fn addresses(&self) -> usize {
+        usize::from(self.primary.is_some()) + self.secondary.count() + 16 * self.prefixes.count()
+    }
+}
+
 /// Addresses or prefixes of an interface: so many of the simulator's choice, or exactly these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -234,6 +241,14 @@ pub enum Assigned<T> {
 }
 
 impl<T> Assigned<T> {
+    /// How many.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Count(count) => *count as usize,
+            Self::List(list) => list.len(),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_none(&self) -> bool {
         match self {

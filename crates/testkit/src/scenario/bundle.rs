@@ -71,6 +71,28 @@ pub(super) fn write(scenario: &Scenario, dir: &Path, taken_at: Timestamp) -> Res
     save(&dir.join("manifest.json"), &manifest)
 }
 
+/// Visits every object as the API server keeps it, with its kind and version: node by node, never all at once.
+pub(super) fn each_object(scenario: &Scenario, mut visit: impl FnMut(Stored<'_>) -> Result<()>) -> Result<()> {
+    let mut writer = Writer { scenario, files: BTreeMap::new() };
+    for node in &scenario.plan.nodes {
+        writer.node(node);
+        for pod in &node.pods {
+            writer.pod(node, pod)?;
+        }
+        writer.hand_out(Some(node), &mut visit)?;
+    }
+    writer.workloads();
+    writer.hand_out(None, &mut visit)
+}
+
+/// An object as the API server keeps it.
+pub(super) struct Stored<'a> {
+    /// The node that it is, or is on.
+    pub(super) node: Option<&'a PlannedNode>,
+    pub(super) kind: &'static str,
+    pub(super) object: Value,
+}
+
 fn save(path: &Path, value: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value)? + "\n";
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
@@ -114,6 +136,19 @@ impl Writer<'_> {
             anyhow::ensure!(known, "objects of kind {kind} are in no bundle");
             let made = self.with_metadata(object.clone());
             self.put(&kind, made);
+        }
+        Ok(())
+    }
+
+    fn hand_out(
+        &mut self,
+        node: Option<&PlannedNode>,
+        visit: &mut impl FnMut(Stored<'_>) -> Result<()>,
+    ) -> Result<()> {
+        for (kind, _, version) in KINDS {
+            for object in self.files.remove(kind).into_iter().flatten() {
+                visit(Stored { node, kind, object: with_kind(object, kind, version) })?;
+            }
         }
         Ok(())
     }

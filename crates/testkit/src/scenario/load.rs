@@ -24,7 +24,7 @@ use crate::controlplane::apply_yaml;
 
 /// Enough to keep the API server busy, few enough for its request limits.
 const AT_A_TIME: usize = 16;
-const CNI_NODE_CRD: &str = include_str!("cninode-crd.yaml");
+pub(super) const CNI_NODE_CRD: &str = include_str!("cninode-crd.yaml");
 
 /// Writes everything that the scenario has in Kubernetes.
 pub(super) async fn load(scenario: &Scenario, client: &Client) -> Result<()> {

@@ -9,6 +9,8 @@ mod change;
 mod ec2;
 mod eks;
 mod file;
+mod full_size;
+mod large;
 mod load;
 mod names;
 mod nodes;
@@ -22,9 +24,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kube::Client;
+use serde_json::Value;
 
 pub use change::{AwsNodeChange, delete_pods};
 pub use file::Workload;
+pub use large::Shape;
 pub use plan::{OwnerKind, Place, Plan, PlannedNode, PlannedPod};
 
 use crate::ec2::seed::Ec2Seed;
@@ -49,6 +53,9 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The definition of `CNINode`, reduced to what exists of it.
+    pub(crate) const CNI_NODE_CRD: &'static str = load::CNI_NODE_CRD;
+
     /// A shipped scenario.
     ///
     /// # Errors
@@ -95,6 +102,15 @@ impl Scenario {
     /// at this moment: another moment makes a later look at the same things.
     pub fn write_bundle(&self, dir: &Path, taken_at: Timestamp) -> Result<()> {
         bundle::write(self, dir, taken_at).with_context(|| format!("cannot write scenario {}", self.file.name))
+    }
+
+    /// Visits every object as the API server keeps it, by its key in etcd: nodes and pods in the size that kubelet and
+    /// controllers give them, nothing that an API server makes by itself.
+    pub(crate) fn each_stored(&self, mut visit: impl FnMut(&str, &str, &Value) -> Result<()>) -> Result<()> {
+        bundle::each_object(self, |mut stored| {
+            full_size::fill_up(self, &mut stored);
+            visit(stored.kind, &names::etcd_key(stored.kind, &stored.object), &stored.object)
+        })
     }
 
     /// Whether the cluster has not even the definition of a kind.

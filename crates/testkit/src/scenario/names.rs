@@ -3,9 +3,21 @@
 use std::fmt::Write;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::Value;
 
 /// What Kubernetes draws its random suffixes from: no vowels, no look-alikes.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// Where the API server keeps an object in etcd.
+pub(super) fn etcd_key(kind: &str, object: &Value) -> String {
+    let folder = match kind {
+        "Node" => "minions".to_owned(),
+        "CNINode" => "vpcresources.k8s.aws/cninodes".to_owned(),
+        kind => format!("{}s", kind.to_lowercase()),
+    };
+    let part = |name: &str| object["metadata"][name].as_str().map(|part| format!("/{part}")).unwrap_or_default();
+    format!("/registry/{folder}{}{}", part("namespace"), part("name"))
+}
 
 /// Names of one scenario: the same parts give the same name, and another scenario gives others.
 #[derive(Debug, Clone)]
