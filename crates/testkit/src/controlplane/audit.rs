@@ -112,8 +112,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<AuditEvent>> {
 fn parse(text: &str) -> Result<Vec<AuditEvent>> {
     // The server may be in the middle of a line: what follows the last newline is not complete.
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    let events = complete.lines().map(|line| serde_json::from_str::<Line>(line).map(AuditEvent::from));
+    let events = complete.lines().map(|line| serde_json::from_str::<Line>(whole(line)).map(AuditEvent::from));
     events.collect::<Result<_, _>>().context("the audit log has a line that cannot be read")
+}
+
+/// What a killed server has left of a line is before the first line of the next.
+fn whole(line: &str) -> &str {
+    line.rfind(r#"{"kind":"Event","apiVersion":"audit"#).map_or(line, |start| &line[start..])
 }
 
 #[cfg(test)]
@@ -127,6 +132,9 @@ mod tests {
             .replace('\n', "");
         let events = parse(&format!("{line}\n{{\"verb\":\"ge")).unwrap();
         assert_eq!(events.len(), 1);
+        let next =
+            format!("{{\"verb\":\"ge{}\n", line.replacen('{', r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","#, 1));
+        assert_eq!(parse(&next).unwrap(), events, "the next server goes on behind what a killed one has left");
         let event = &events[0];
         assert_eq!(
             (event.verb.as_str(), event.resource.as_str(), event.subresource.as_str()),

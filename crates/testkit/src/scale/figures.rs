@@ -44,7 +44,14 @@ impl Report {
     }
 
     /// Adds a figure that is promised to be no more than this.
-    pub(super) fn promise(&mut self, id: &'static str, what: impl Into<String>, value: f64, unit: &'static str, most: f64) {
+    pub(super) fn promise(
+        &mut self,
+        id: &'static str,
+        what: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        most: f64,
+    ) {
         self.push(id, what.into(), value, unit, Some(most));
     }
 
@@ -66,7 +73,8 @@ impl Report {
 
     /// The table, in Markdown.
     pub fn table(&self) -> String {
-        let mut table = format!("{}\n\n| Figure | Measured | Promised | Kept |\n| --- | ---: | ---: | --- |\n", self.about);
+        let mut table =
+            format!("{}\n\n| Figure | Measured | Promised | Kept |\n| --- | ---: | ---: | --- |\n", self.about);
         for figure in &self.figures {
             let measured = amount(figure.value, figure.unit);
             let limit = figure.limit.map_or_else(String::new, |limit| format!("≤ {}", amount(limit, figure.unit)));

@@ -18,7 +18,8 @@ impl Process {
         let stat = self.read("stat")?;
         // The name in parentheses may hold anything; what follows its end are numbers, the state first.
         let numbers = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: Vec<f64> = numbers.split_whitespace().skip(11).take(2).filter_map(|text| text.parse().ok()).collect();
+        let ticks: Vec<f64> =
+            numbers.split_whitespace().skip(11).take(2).filter_map(|text| text.parse().ok()).collect();
         anyhow::ensure!(ticks.len() == 2, "/proc/{}/stat has no processor times", self.0);
         Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
     }

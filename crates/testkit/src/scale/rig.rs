@@ -61,8 +61,7 @@ impl Rig {
         let scenario = placed.await.context("placing the cluster was cancelled")??;
         let snapshot = Snapshot::of(&scenario, shape).await?;
         super::say("starting the control plane on it");
-        let options =
-            Options { etcd_data: Some(snapshot.data), ready_within: READY_WITHIN, ..Options::default() };
+        let options = Options { etcd_data: Some(snapshot.data), ready_within: READY_WITHIN, ..Options::default() };
         let plane = ControlPlane::start(options).await?;
         let client = plane.client().await?;
         install(&plane, binary).await?;
@@ -229,6 +228,7 @@ async fn install(plane: &ControlPlane, binary: &Path) -> Result<()> {
         let yaml = String::from_utf8(printed.stdout).context("manifests are text")?;
         plane.apply_yaml(&yaml).await.with_context(|| format!("cannot apply what `ipam-audit {command}` prints"))?;
     }
-    let audit = format!("apiVersion: ipam-audit.dev/v1alpha1\nkind: IpamAudit\nmetadata: {{name: {AUDIT}}}\nspec: {{}}\n");
+    let audit =
+        format!("apiVersion: ipam-audit.dev/v1alpha1\nkind: IpamAudit\nmetadata: {{name: {AUDIT}}}\nspec: {{}}\n");
     plane.apply_yaml(&audit).await.context("cannot apply the audit")
 }

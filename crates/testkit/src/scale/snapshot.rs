@@ -15,8 +15,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::controlplane::{Binaries, FilledEtcd, cache_folder};
 use crate::controlplane::progress::Progress;
+use crate::controlplane::{Binaries, FilledEtcd, cache_folder};
 use crate::scenario::{Scenario, Shape};
 
 /// All that the objects are made of.
@@ -174,7 +174,8 @@ fn generate(scenario: &Scenario, batcher: &mut Batcher) -> Result<Contents> {
 }
 
 fn namespace(name: &str, since: &str) -> Value {
-    let mut hex = digest(&SHA256, name.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut hex =
+        digest(&SHA256, name.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     hex.truncate(12);
     json!({
         "apiVersion": "v1", "kind": "Namespace",

@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn only_a_complete_bookmark_is_the_end() {
-        let bookmark = br#"{"type":"BOOKMARK","object":{"metadata":{"annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
+        let bookmark =
+            br#"{"type":"BOOKMARK","object":{"metadata":{"annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
         let stream = [b"{\"type\":\"ADDED\"}\n".as_slice(), bookmark, b"\n"].concat();
         assert!(is_end(&stream));
         assert!(!is_end(&stream[..stream.len() - 1]));

@@ -140,11 +140,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn hand_out(
-        &mut self,
-        node: Option<&PlannedNode>,
-        visit: &mut impl FnMut(Stored<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn hand_out(&mut self, node: Option<&PlannedNode>, visit: &mut impl FnMut(Stored<'_>) -> Result<()>) -> Result<()> {
         for (kind, _, version) in KINDS {
             for object in self.files.remove(kind).into_iter().flatten() {
                 visit(Stored { node, kind, object: with_kind(object, kind, version) })?;

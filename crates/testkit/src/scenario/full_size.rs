@@ -10,9 +10,18 @@ use super::bundle::Stored;
 use super::large::Mode;
 use super::workloads::AWS_NODE_CONTAINER;
 
-const IMAGES_OF_A_NODE: usize = 50;
+const IMAGES_OF_A_NODE: usize = 32;
 const MODULES: [&str; 10] = [
-    "accounts", "billing", "catalogue", "checkout", "gateway", "inventory", "ledger", "payments", "search", "shipping",
+    "accounts",
+    "billing",
+    "catalogue",
+    "checkout",
+    "gateway",
+    "inventory",
+    "ledger",
+    "payments",
+    "search",
+    "shipping",
 ];
 
 /// Fills up an object; other kinds stay as they are.
@@ -31,7 +40,9 @@ pub(super) fn fill_up(scenario: &Scenario, stored: &mut Stored<'_>) {
 /// Nodes of some groups were started with other settings of the CNI.
 fn aws_node(pod: &mut Value, mode: Mode) {
     let containers = pod["spec"]["containers"].as_array_mut();
-    let Some(container) = containers.into_iter().flatten().find(|one| one["name"] == AWS_NODE_CONTAINER) else { return };
+    let Some(container) = containers.into_iter().flatten().find(|one| one["name"] == AWS_NODE_CONTAINER) else {
+        return;
+    };
     for variable in container["env"].as_array_mut().into_iter().flatten() {
         if let Some((_, value)) = mode.env().iter().find(|(name, _)| variable["name"] == *name) {
             variable["value"] = json!(value);
@@ -92,7 +103,12 @@ fn node(scenario: &Scenario, node: &mut Value) {
         managed(&["metadata"], node, ("aws-cloud-controller-manager", "", &since), &["labels"]),
         managed(&["spec"], node, ("aws-cloud-controller-manager", "", &since), &["providerID"]),
         managed(&["metadata"], node, ("kube-controller-manager", "", &since), &["annotations"]),
-        managed(&["status"], node, ("kubelet", "status", &since), &["conditions", "capacity", "allocatable", "images", "nodeInfo"]),
+        managed(
+            &["status"],
+            node,
+            ("kubelet", "status", &since),
+            &["conditions", "capacity", "allocatable", "images", "nodeInfo"]
+        ),
     ]);
     node["metadata"]["managedFields"] = record;
 }
@@ -140,7 +156,6 @@ fn pod(scenario: &Scenario, pod: &mut Value) {
     );
     pod["status"]["qosClass"] = json!("Burstable");
     for condition in pod["status"]["conditions"].as_array_mut().into_iter().flatten() {
-        condition["lastProbeTime"] = Value::Null;
         condition["observedGeneration"] = json!(1);
     }
     let digests = (digest("image"), digest("container"));
@@ -151,10 +166,20 @@ fn pod(scenario: &Scenario, pod: &mut Value) {
     }
     let since = pod["metadata"]["creationTimestamp"].clone();
     let status: Vec<&str> = pod["status"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-    let spec: Vec<&str> =
-        pod["spec"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| *key != "nodeName").collect();
+    let spec: Vec<&str> = pod["spec"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.as_str())
+        .filter(|key| *key != "nodeName")
+        .collect();
     let record = json!([
-        managed(&["metadata", "spec"], pod, ("kube-controller-manager", "", &since), &[&spec[..], &["labels", "ownerReferences", "generateName"]].concat()),
+        managed(
+            &["metadata", "spec"],
+            pod,
+            ("kube-controller-manager", "", &since),
+            &[&spec[..], &["labels", "ownerReferences", "generateName"]].concat()
+        ),
         managed(&["status"], pod, ("kubelet", "status", &since), &status),
     ]);
     pod["metadata"]["managedFields"] = record;
@@ -165,12 +190,9 @@ fn fill_container(container: &mut Value) {
         let field = |path: &str| json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});
         container["env"] = json!([
             {"name": "POD_NAME", "valueFrom": field("metadata.name")},
-            {"name": "POD_NAMESPACE", "valueFrom": field("metadata.namespace")},
             {"name": "HOST_IP", "valueFrom": field("status.hostIP")},
             {"name": "LOG_LEVEL", "value": "info"},
-            {"name": "JAVA_TOOL_OPTIONS", "value": "-XX:MaxRAMPercentage=75 -XX:+ExitOnOutOfMemoryError"},
             {"name": "DATABASE_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "database", "key": "password"}}},
-            {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.observability.svc:4317"},
         ]);
     }
     if container["resources"].is_null() {
@@ -193,9 +215,8 @@ fn fill_container(container: &mut Value) {
         json!({
             "ports": [
                 {"name": "http", "containerPort": 8080, "protocol": "TCP"},
-                {"name": "metrics", "containerPort": 9090, "protocol": "TCP"},
             ],
-            "livenessProbe": probe("/livez", 10), "readinessProbe": probe("/readyz", 5),
+            "readinessProbe": probe("/readyz", 5),
             "volumeMounts": [
                 {"name": "config", "mountPath": "/etc/app", "readOnly": true}, {"name": "tmp", "mountPath": "/tmp"},
                 {"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true},
@@ -222,11 +243,17 @@ fn volumes(account: &str) -> Value {
 }
 
 /// The record of who wrote some fields of some parts of an object.
-fn managed(parts: &[&str], object: &Value, (manager, subresource, since): (&str, &str, &Value), keys: &[&str]) -> Value {
+fn managed(
+    parts: &[&str],
+    object: &Value,
+    (manager, subresource, since): (&str, &str, &Value),
+    keys: &[&str],
+) -> Value {
     let mut fields = Map::new();
     for part in parts {
         let of_part = object[*part].as_object().into_iter().flatten().filter(|(key, _)| keys.contains(&key.as_str()));
-        let of_part: Map<String, Value> = of_part.map(|(key, value)| (format!("f:{key}"), fields_of(key, value))).collect();
+        let of_part: Map<String, Value> =
+            of_part.map(|(key, value)| (format!("f:{key}"), fields_of(key, value))).collect();
         fields.insert(format!("f:{part}"), json!(of_part));
     }
     let mut record = json!({

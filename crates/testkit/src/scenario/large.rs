@@ -111,8 +111,7 @@ struct Kind {
     trunk: (u32, u32),
 }
 
-const M5_LARGE: Kind =
-    Kind { name: "m5.large", cpu: 2, memory: "7934Mi", slots: 9, max_pods: 20, trunk: (2, 9) };
+const M5_LARGE: Kind = Kind { name: "m5.large", cpu: 2, memory: "7934Mi", slots: 9, max_pods: 20, trunk: (2, 9) };
 const M6I_LARGE: Kind = Kind { name: "m6i.large", max_pods: 29, ..M5_LARGE };
 const M5_2XLARGE: Kind =
     Kind { name: "m5.2xlarge", cpu: 8, memory: "31622Mi", slots: 14, max_pods: 44, trunk: (3, 38) };
@@ -239,7 +238,7 @@ impl Builder {
         // A few pods wait, on the first nodes of one group.
         if let Some(first) = groups.first_mut() {
             let waiting = (self.shape.nodes / 500).max(1);
-            first.waiting_pods = BTreeMap::from([(self.workload(0), waiting)]);
+            first.waiting_pods = BTreeMap::from([(self.workload("web", 0), waiting)]);
         }
         groups
     }
@@ -281,9 +280,9 @@ impl Builder {
             }),
             wants_trunk: false,
             eni_config: (mode == Mode::CustomNetworking).then_some(pods_from),
-            pods: self.pods(seed, deployed),
+            pods: self.pods("web", seed, deployed),
             branch_groups: Vec::new(),
-            branch_pods: self.pods(seed + 7, branches),
+            branch_pods: self.pods("ledger", seed, branches),
             waiting_pods: BTreeMap::new(),
         }
     }
@@ -302,17 +301,20 @@ impl Builder {
     }
 
     /// Pods of different workloads.
-    fn pods(&self, seed: u32, count: u32) -> BTreeMap<Workload, u32> {
+    fn pods(&self, name: &str, seed: u32, count: u32) -> BTreeMap<Workload, u32> {
         let mut pods = BTreeMap::new();
         for number in 0..count {
-            *pods.entry(self.workload(seed * 17 + number * 7)).or_default() += 1;
+            *pods.entry(self.workload(name, seed * 17 + number * 7)).or_default() += 1;
         }
         pods
     }
 
-    fn workload(&self, number: u32) -> Workload {
+    fn workload(&self, name: &str, number: u32) -> Workload {
         let number = number % self.workloads;
-        Workload { namespace: format!("team-{}", number % (self.workloads / 8).max(1)), name: format!("web-{number}") }
+        Workload {
+            namespace: format!("team-{}", number % (self.workloads / 8).max(1)),
+            name: format!("{name}-{number}"),
+        }
     }
 
     fn leaked(&self) -> Vec<LeakedSpec> {
@@ -384,9 +386,8 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_are_refused() {
-        let problem = |nodes, pods, interfaces| {
-            format!("{:#}", Scenario::large(Shape { nodes, pods, interfaces }).unwrap_err())
-        };
+        let problem =
+            |nodes, pods, interfaces| format!("{:#}", Scenario::large(Shape { nodes, pods, interfaces }).unwrap_err());
         assert!(problem(50, 50, 400).contains("9 to 32 for each"));
         assert!(problem(50, 500, 40).contains("interfaces already"));
     }

@@ -34,7 +34,8 @@ impl Phases<'_> {
         let operator = self.rig.operator()?;
         let (cpu, wall) = (operator.process.cpu_seconds()?, operator.started.elapsed());
         let peak = operator.process.peak()?;
-        let objects = decimal(self.rig.count("nodeipamreports").await? + self.rig.count("subnetipamreports").await? + 1);
+        let objects =
+            decimal(self.rig.count("nodeipamreports").await? + self.rig.count("subnetipamreports").await? + 1);
         let writes = decimal(self.rig.writes()?.reports);
         let report = &mut self.report;
         report.add("reportsCpu", "CPU to the first full set of reports", cpu, "s");
@@ -111,7 +112,13 @@ impl Phases<'_> {
         if let Some(calls) = calls {
             report.promise("ec2Calls", "EC2 calls of a reading", decimal(calls), "", (decimal(fewest) * 1.1).floor());
         }
-        report.promise("restWrites", "API writes while nothing changes", decimal(written.reports + written.events), "", 0.0);
+        report.promise(
+            "restWrites",
+            "API writes while nothing changes",
+            decimal(written.reports + written.events),
+            "",
+            0.0,
+        );
         Ok(())
     }
 
@@ -140,7 +147,8 @@ fn calls_of_a_reading(log: &RequestLog) -> Option<u64> {
     let mut readings: Vec<u64> = Vec::new();
     let mut last = None;
     for request in &log.requests {
-        let gap = last.is_none_or(|last| Duration::try_from(request.at.duration_since(last)).is_ok_and(|gap| gap > GAP));
+        let gap =
+            last.is_none_or(|last| Duration::try_from(request.at.duration_since(last)).is_ok_and(|gap| gap > GAP));
         if gap {
             readings.push(0);
         }
