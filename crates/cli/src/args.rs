@@ -64,7 +64,7 @@ pub(crate) struct RunOptions {
     /// Whether to act only while holding the lease. Switch off for a single replica that is never rolled.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub(crate) leader_elect: bool,
-    /// Address of `/livez`, `/readyz` and `/metrics`.
+    /// Address of `/livez`, `/readyz`, `/metrics`, `/debug/state` and `/log-level`.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
     /// How often EC2 is read, for example `30s` or `5m`; if not given, as often as each audit's `spec.interval` says.
@@ -73,6 +73,9 @@ pub(crate) struct RunOptions {
     /// How long changes in the cluster are gathered before they are audited.
     #[arg(long, default_value = "300ms", value_parser = duration, value_name = "DURATION")]
     pub(crate) debounce: Duration,
+    /// Whether each node has metrics of its own: about 13 series a node.
+    #[arg(long)]
+    pub(crate) node_metrics: bool,
     /// What to log: a level, or filters such as `info,ipam_audit=debug`.
     #[arg(long, env = "IPAM_AUDIT_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,

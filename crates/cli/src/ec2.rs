@@ -31,8 +31,11 @@ impl CountCalls for Reader {
         let of = |stats: ipam_audit_ec2::ActionStats| CallStats {
             action: stats.action,
             requests: stats.requests,
+            answered: stats.answered,
             throttles: stats.throttles,
+            errors: stats.errors,
             failures: stats.failures,
+            budget: Some(stats.budget),
         };
         self.0.stats().into_iter().map(of).collect()
     }

@@ -1,25 +1,32 @@
 //! `ipam-audit run`: the controller, wired to a cluster and to AWS.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use ipam_audit_controller::{Clients, Settings};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{FAILED, OK, args::RunOptions, ec2::Aws, telemetry};
+use crate::{
+    FAILED, OK,
+    args::RunOptions,
+    ec2::Aws,
+    telemetry::{self, LogSwitch},
+};
 
 /// Runs until it is told to stop. It does not end for a fault that can heal.
 pub(crate) fn run(options: RunOptions) -> Result<u8> {
-    telemetry::init(&options.log, options.log_format)?;
+    let log = telemetry::init(&options.log, options.log_format)?;
     // The one provider of the whole program; kube and the AWS SDK both find it installed.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider is already installed");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(control(options))
+    runtime.block_on(control(options, log))
 }
 
-async fn control(options: RunOptions) -> Result<u8> {
+async fn control(options: RunOptions, log: Arc<LogSwitch>) -> Result<u8> {
     let config = Config::infer().await.context(
         "no cluster: neither an in-cluster ServiceAccount nor a kubeconfig was found; set KUBECONFIG or run in a pod",
     )?;
@@ -34,7 +41,7 @@ async fn control(options: RunOptions) -> Result<u8> {
         tracing::info!("told to stop: finishing what is being written");
         stop.cancel();
     });
-    match ipam_audit_controller::run(clients(&config)?, Aws, settings(options), shutdown).await {
+    match ipam_audit_controller::run(clients(&config)?, Aws, log, settings(options), shutdown).await {
         Ok(()) => Ok(OK),
         Err(error) => {
             tracing::error!("{:#}", anyhow::Error::from(error));
@@ -64,6 +71,7 @@ fn settings(options: RunOptions) -> Settings {
         leader_elect: options.leader_elect,
         ec2_interval: options.ec2_interval,
         debounce: options.debounce,
+        node_metrics: options.node_metrics,
         debounce_limit: options.debounce.saturating_mul(3),
         ..defaults
     }

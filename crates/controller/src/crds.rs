@@ -75,6 +75,17 @@ impl CrdState {
         self.answer.borrow().clone().flatten()
     }
 
+    /// An answer that stays.
+    #[cfg(test)]
+    pub(crate) fn answered(problem: Option<CrdProblem>) -> Self {
+        Self { answer: watch::channel(Some(problem.map(Arc::new))).1 }
+    }
+
+    /// Whether the API server has answered at all.
+    pub(crate) fn is_known(&self) -> bool {
+        self.answer.borrow().is_some()
+    }
+
     /// Waits until there can be audits.
     pub(crate) async fn installed(&self) {
         let mut answer = self.answer.clone();

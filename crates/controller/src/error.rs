@@ -55,13 +55,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The admin server failed.
-    #[error("the admin server failed")]
-    Serve {
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// A task of the controller ended although nobody asked for a shutdown.
     #[error("the task \"{name}\" ended unexpectedly")]
     TaskEnded {
@@ -92,7 +85,7 @@ impl Error {
             Self::Stalled { reason, .. } => reason,
             Self::NotLeader => "NotLeader",
             Self::Evaluate => "Evaluate",
-            Self::Listen { .. } | Self::Serve { .. } => "Listen",
+            Self::Listen { .. } => "Listen",
             Self::TaskEnded { .. } | Self::TaskPanicked => "Task",
         }
     }

@@ -44,10 +44,22 @@ impl Leadership {
         Self { claim }
     }
 
+    /// Never leads.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self { claim: watch::channel(None).1 }
+    }
+
     /// Whether this process leads now.
     pub(crate) fn is_held(&self) -> bool {
         let claim = *self.claim.borrow();
         claim.is_some_and(|claim| claim.expires.is_none_or(|expires| Instant::now() < expires))
+    }
+
+    /// How long the claim is good for if nobody renews it; none without a claim, or if it never ends.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        let expires = (*self.claim.borrow())?.expires?;
+        Some(expires.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
     }
 
     /// Waits until this process leads.

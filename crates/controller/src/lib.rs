@@ -25,6 +25,7 @@ mod tasks;
 mod tests;
 mod watch;
 
+pub use admin::LogFilter;
 pub use call::CallError;
 pub use error::Error;
 pub use poll::{CallStats, CountCalls, Ec2Place, OpenInventory};

@@ -42,16 +42,22 @@ pub struct Ec2Place {
 }
 
 /// Calls of one action that were sent to EC2 since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallStats {
     /// The action, for example `DescribeSubnets`.
     pub action: &'static str,
     /// Requests, repeated ones included.
     pub requests: u64,
+    /// How many of them were answered with what was asked for.
+    pub answered: u64,
     /// How many of them EC2 asked to repeat later.
     pub throttles: u64,
+    /// How many of them failed in another way.
+    pub errors: u64,
     /// Calls that failed in the end.
     pub failures: u64,
+    /// Calls that the reader's budget allows now without waiting, below zero while some are owed; none once it is closed.
+    pub budget: Option<i64>,
 }
 
 /// A reader of EC2 that counts what it sends.
@@ -82,6 +88,20 @@ struct View {
     inventory: Inventory,
     /// Whether EC2 was asked at least once.
     asked: bool,
+}
+
+/// All that can be said of one scope without its contents.
+#[derive(Debug)]
+pub(crate) struct ScopeReport {
+    pub(crate) scope: Ec2Scope,
+    /// The audits that share it.
+    pub(crate) audits: Vec<String>,
+    /// How often the audits want it read; none once nobody does.
+    pub(crate) interval: Option<Duration>,
+    /// Whether EC2 was asked at least once.
+    pub(crate) asked: bool,
+    pub(crate) sources: Vec<SourceState>,
+    pub(crate) calls: Vec<CallStats>,
 }
 
 type Wishes = BTreeMap<String, (Ec2Scope, Duration)>;
@@ -144,6 +164,26 @@ impl Polls {
             }
         }
         oldest.into_values().collect()
+    }
+
+    /// Every scope that is wanted or known, with all that can be said of it.
+    pub(crate) fn report(&self) -> Vec<ScopeReport> {
+        let (wishes, views, calls) = (self.wishes.borrow().clone(), lock(&self.views), lock(&self.calls));
+        let scopes: BTreeSet<&Ec2Scope> =
+            wishes.values().map(|(scope, _)| scope).chain(views.keys()).chain(calls.keys()).collect();
+        let of = |scope: &Ec2Scope| {
+            let wanted = || wishes.iter().filter(|(_, (wanted, _))| wanted == scope);
+            let view = views.get(scope);
+            ScopeReport {
+                scope: scope.clone(),
+                audits: wanted().map(|(audit, _)| audit.clone()).collect(),
+                interval: wanted().map(|(_, (_, interval))| *interval).min(),
+                asked: view.is_some_and(|view| view.asked),
+                sources: view.map(|view| view.inventory.states().to_vec()).unwrap_or_default(),
+                calls: calls.get(scope).cloned().unwrap_or_default(),
+            }
+        };
+        scopes.into_iter().map(of).collect()
     }
 
     fn scopes(&self) -> BTreeMap<Ec2Scope, Duration> {
@@ -248,7 +288,7 @@ impl<O: OpenInventory> Reader<'_, O> {
     }
 
     fn close(&mut self) {
-        self.closed = self.calls();
+        self.closed = self.calls().into_iter().map(|stats| CallStats { budget: None, ..stats }).collect();
         self.current = None;
     }
 
@@ -277,11 +317,15 @@ fn unanswered() -> Inventory {
 /// Counters added up by action.
 fn sums(stats: impl Iterator<Item = CallStats>) -> BTreeMap<&'static str, CallStats> {
     let mut sums: BTreeMap<&'static str, CallStats> = BTreeMap::new();
-    for CallStats { action, requests, throttles, failures } in stats {
-        let sum = sums.entry(action).or_insert(CallStats { action, requests: 0, throttles: 0, failures: 0 });
+    for CallStats { action, requests, answered, throttles, errors, failures, budget } in stats {
+        let sum = sums.entry(action).or_insert(CallStats { action, ..CallStats::default() });
         sum.requests += requests;
+        sum.answered += answered;
         sum.throttles += throttles;
+        sum.errors += errors;
         sum.failures += failures;
+        // Each reader has a budget of its own; the one that has least left is the one that waits.
+        sum.budget = [sum.budget, budget].into_iter().flatten().min();
     }
     sums
 }
@@ -447,7 +491,14 @@ mod tests {
 
     impl CountCalls for Account {
         fn calls(&self) -> Vec<CallStats> {
-            vec![CallStats { action: "DescribeSubnets", requests: 1, throttles: 0, failures: u64::from(!self.0) }]
+            let failures = u64::from(!self.0);
+            vec![CallStats {
+                action: "DescribeSubnets",
+                requests: 1,
+                failures,
+                budget: Some(9),
+                ..CallStats::default()
+            }]
         }
     }
 
@@ -460,7 +511,9 @@ mod tests {
         reader.close();
         let second = reader.read(Ec2Place::default(), InventoryScope::default()).await;
         assert_eq!(second.subnets.value(), Some(&Vec::new()));
-        assert_eq!(reader.calls(), [CallStats { action: "DescribeSubnets", requests: 2, throttles: 0, failures: 1 }]);
+        let calls = reader.calls();
+        assert_eq!([calls[0].requests, calls[0].failures], [2, 1]);
+        assert_eq!(calls[0].budget, Some(9), "that of the reader that is open");
         reader.read(Ec2Place::default(), InventoryScope::default()).await;
         assert_eq!(*lock(&late.0), 2, "what works is kept");
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, LogFilter},
     collect,
     crds::CrdCheck,
     error::Error,
@@ -39,6 +40,7 @@ pub struct Clients {
 pub async fn run<O: OpenInventory>(
     clients: Clients,
     ec2: O,
+    log: Arc<dyn LogFilter>,
     settings: Settings,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -46,7 +48,8 @@ pub async fn run<O: OpenInventory>(
     let stop = shutdown.child_token();
     let mut tasks = Tasks::new(stop.clone());
     let state = Arc::new(State::new(settings.fault_grace));
-    let (polls, metrics) = (Arc::new(Polls::new()), Arc::new(Metrics::new()));
+    let (polls, metrics) = (Arc::new(Polls::new()), Arc::new(Metrics::new(settings.node_metrics)));
+    let memory = Arc::new(Memory::default());
     let pace = Pace::new(&settings);
     let leadership = lead(&mut tasks, &clients, &pace, &settings, &stop);
     let (check, crds) = CrdCheck::new(clients.cluster.clone(), pace.clone(), &settings);
@@ -58,7 +61,17 @@ pub async fn run<O: OpenInventory>(
         leadership: leadership.clone(),
         crds: crds.clone(),
     };
-    let admin = Admin { state: state.clone(), crds: crds.clone(), registry: registry(live) };
+    let admin = Admin {
+        state: state.clone(),
+        polls: polls.clone(),
+        crds: crds.clone(),
+        leadership: leadership.clone(),
+        memory: memory.clone(),
+        registry: registry(live),
+        log,
+        settings: settings.clone(),
+        started: Timestamp::now(),
+    };
     let poller = Poller {
         open: ec2,
         polls: polls.clone(),
@@ -82,10 +95,11 @@ pub async fn run<O: OpenInventory>(
         publisher,
         pace: pace.clone(),
         settings: settings.clone(),
-        memory: Memory::default(),
+        memory,
     };
 
-    tasks.spawn_graceful("admin server", admin::serve(listener, admin, stop.clone()));
+    let serving = admin::serve(listener, admin, stop.clone());
+    tasks.spawn_graceful("admin server", async { Ok(serving.await) });
     tasks.spawn("check CRDs", check.run());
     collect::start(&mut tasks, &clients.cluster, &state, pace.clone(), &settings);
     tasks.spawn("poll EC2", poll::run(Arc::new(poller)));

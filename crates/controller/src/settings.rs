@@ -2,8 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use serde::Serialize;
+
 /// The settings of one controller process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `/debug/state` shows all of them: nothing secret may be here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Settings {
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub listen: SocketAddr,
@@ -43,6 +48,8 @@ pub struct Settings {
     pub writes_per_second: u32,
     /// How many events one audit may send per minute.
     pub events_per_minute: u32,
+    /// Whether each node has metrics of its own.
+    pub node_metrics: bool,
     /// How long a shutdown waits for writes that are under way.
     pub shutdown_grace: Duration,
 }
@@ -69,6 +76,7 @@ impl Default for Settings {
             write_concurrency: 16,
             writes_per_second: 400,
             events_per_minute: 20,
+            node_metrics: false,
             shutdown_grace: Duration::from_secs(10),
         }
     }

@@ -53,6 +53,8 @@ pub(crate) trait Sink<K>: Send + Sync {
     fn undecodable(&self, error: &str);
     /// From now on lists come in pages.
     fn paged(&self);
+    /// Everything up to this resource version has been told.
+    fn moved(&self, position: &str);
 }
 
 /// What to watch.
@@ -232,14 +234,14 @@ where
                     self.sink.event(Event::InitApply(object));
                 }
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                    self.position = object.resource_version().or_else(|| self.position.take());
+                    let version = object.resource_version();
                     self.sink.event(Event::Apply(object));
+                    self.moved(version);
                 }
                 Ok(WatchEvent::Deleted(object)) => {
-                    if !listing {
-                        self.position = object.resource_version().or_else(|| self.position.take());
-                    }
+                    let version = object.resource_version().filter(|_| !listing);
                     self.sink.event(Event::Delete(object));
+                    self.moved(version);
                 }
                 Ok(WatchEvent::Bookmark(bookmark)) => {
                     let ends_list = listing && bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END);
@@ -248,7 +250,7 @@ where
                         self.sink.event(Event::InitDone);
                     }
                     if !listing {
-                        self.position = Some(bookmark.metadata.resource_version);
+                        self.moved(Some(bookmark.metadata.resource_version));
                     }
                 }
                 Ok(WatchEvent::Error(status)) => return Err(self.refused(&kube::Error::Api(status).into(), listing)),
@@ -279,8 +281,8 @@ where
             page.items.into_iter().for_each(|object| self.sink.event(Event::InitApply(object)));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
-                self.position = page.metadata.resource_version;
                 self.sink.event(Event::InitDone);
+                self.moved(page.metadata.resource_version);
                 return Ok(());
             }
         }
@@ -293,6 +295,14 @@ where
                 Interruption::NotStreamed
             }
             error => Interruption::Failed(error.fault("watch", &self.watch.resource)),
+        }
+    }
+
+    /// The sink is current up to there; where an object does not say, it stays where it was.
+    fn moved(&mut self, version: Option<String>) {
+        if let Some(version) = version {
+            self.sink.moved(&version);
+            self.position = Some(version);
         }
     }
 
@@ -317,15 +327,18 @@ mod tests {
 
     /// Writes down what it is told, one word each.
     #[derive(Clone, Default)]
-    struct Diary(Arc<Mutex<Vec<String>>>);
+    struct Diary {
+        words: Arc<Mutex<Vec<String>>>,
+        position: Arc<Mutex<String>>,
+    }
 
     impl Diary {
         fn note(&self, word: String) {
-            self.0.lock().unwrap().push(word);
+            self.words.lock().unwrap().push(word);
         }
 
         fn words(&self) -> Vec<String> {
-            self.0.lock().unwrap().clone()
+            self.words.lock().unwrap().clone()
         }
     }
 
@@ -348,6 +361,10 @@ mod tests {
 
         fn paged(&self) {
             self.note("paged".to_owned());
+        }
+
+        fn moved(&self, position: &str) {
+            *self.position.lock().unwrap() = position.to_owned();
         }
     }
 

@@ -36,6 +36,12 @@ impl Budget {
         }
     }
 
+    /// Whole calls that the action may make now without waiting; below zero while some are owed.
+    pub(crate) fn remaining(&self, action: Action) -> i64 {
+        let bucket = &self.buckets[action.index()];
+        bucket.lock().unwrap_or_else(PoisonError::into_inner).remaining(Instant::now())
+    }
+
     fn take(&self, action: Action) -> Duration {
         let bucket = &self.buckets[action.index()];
         bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
@@ -54,10 +60,20 @@ impl Bucket {
         Self { limit, tokens: limit.burst, filled: now }
     }
 
+    /// The tokens that there are now.
+    fn tokens(&self, now: Instant) -> f64 {
+        let refill = now.saturating_duration_since(self.filled).as_secs_f64() * self.limit.per_second;
+        (self.tokens + refill).min(self.limit.burst)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a bucket holds tens of tokens")]
+    fn remaining(&self, now: Instant) -> i64 {
+        self.tokens(now).floor() as i64
+    }
+
     /// Takes a token, possibly one that is yet to come, and says how long until it is there.
     fn take(&mut self, now: Instant) -> Duration {
-        let refill = now.saturating_duration_since(self.filled).as_secs_f64() * self.limit.per_second;
-        self.tokens = (self.tokens + refill).min(self.limit.burst) - 1.0;
+        self.tokens = self.tokens(now) - 1.0;
         self.filled = now;
         Duration::from_secs_f64((-self.tokens / self.limit.per_second).max(0.0))
     }
@@ -75,6 +91,19 @@ mod tests {
         let mut bucket = Bucket::full(LIMIT, start);
         let waits = [0; 5].map(|_| bucket.take(start).as_millis());
         assert_eq!(waits, [0, 0, 0, 500, 1000]);
+    }
+
+    #[test]
+    fn what_is_left_can_be_looked_at_without_taking_any() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(LIMIT, start);
+        assert_eq!([bucket.remaining(start), bucket.remaining(start)], [3, 3]);
+        for _ in 0..5 {
+            bucket.take(start);
+        }
+        assert_eq!(bucket.remaining(start), -2, "two are owed");
+        assert_eq!(bucket.remaining(start + Duration::from_secs(1)), 0);
+        assert_eq!(bucket.remaining(start + Duration::from_hours(1)), 3);
     }
 
     #[test]

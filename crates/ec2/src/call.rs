@@ -46,7 +46,7 @@ impl Caller {
     }
 
     pub(crate) fn stats(&self) -> [ActionStats; Action::ALL.len()] {
-        self.counters.stats()
+        self.counters.stats(&self.budget)
     }
 
     /// A failure in words, with the place it happened at.

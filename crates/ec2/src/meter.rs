@@ -18,7 +18,7 @@ use aws_sdk_ec2::{
     error::{BoxError, ProvideErrorMetadata},
 };
 
-use crate::{action::Action, failure::is_throttle};
+use crate::{action::Action, budget::Budget, failure::is_throttle};
 
 /// What was sent to EC2 for one action since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,16 @@ pub struct ActionStats {
     pub requests: u64,
     /// How many of them repeated an earlier one.
     pub retries: u64,
+    /// How many of them were answered with what was asked for.
+    pub answered: u64,
     /// How many of them EC2 asked to repeat later.
     pub throttles: u64,
+    /// How many of them failed in another way.
+    pub errors: u64,
     /// Calls that failed after all their retries.
     pub failures: u64,
+    /// Whole calls that may be made now without waiting; below zero while some are owed.
+    pub budget: i64,
 }
 
 /// The counters of all actions, and where the requests went.
@@ -46,20 +52,25 @@ pub(crate) struct Counters {
 struct Counter {
     requests: AtomicU64,
     retries: AtomicU64,
+    answered: AtomicU64,
     throttles: AtomicU64,
+    errors: AtomicU64,
     failures: AtomicU64,
 }
 
 impl Counters {
-    pub(crate) fn stats(&self) -> [ActionStats; Action::ALL.len()] {
+    pub(crate) fn stats(&self, budget: &Budget) -> [ActionStats; Action::ALL.len()] {
         Action::ALL.map(|action| {
             let counter = self.of(action);
             ActionStats {
                 action: action.name(),
                 requests: counter.requests.load(Relaxed),
                 retries: counter.retries.load(Relaxed),
+                answered: counter.answered.load(Relaxed),
                 throttles: counter.throttles.load(Relaxed),
+                errors: counter.errors.load(Relaxed),
                 failures: counter.failures.load(Relaxed),
+                budget: budget.remaining(action),
             }
         })
     }
@@ -127,11 +138,16 @@ impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> Intercept for Mete
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let counter = self.counters.of(self.action);
         let failed = context.output_or_error().and_then(Result::err);
         let error = failed.and_then(|error| error.as_operation_error()?.downcast_ref::<E>());
-        if error.and_then(ProvideErrorMetadata::code).is_some_and(is_throttle) {
-            self.counters.of(self.action).throttles.fetch_add(1, Relaxed);
-        }
+        let throttled = error.and_then(ProvideErrorMetadata::code).is_some_and(is_throttle);
+        let result = match failed {
+            None => &counter.answered,
+            Some(_) if throttled => &counter.throttles,
+            Some(_) => &counter.errors,
+        };
+        result.fetch_add(1, Relaxed);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 mod events;
 mod prepare;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::sync::Arc;

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Nodes with two full interfaces for one pod each, in a subnet that is large or full.
-fn snapshot(nodes: u8, free: u32) -> ClusterSnapshot {
+pub(crate) fn snapshot(nodes: u8, free: u32) -> ClusterSnapshot {
     let now = Timestamp::UNIX_EPOCH;
     let env = Arc::new(AwsNodeEnv {
         image: "registry/amazon-k8s-cni:v1.19.0".to_owned(),
@@ -215,7 +215,7 @@ impl Rig {
         audit.metadata.generation = Some(1);
         let publisher = Publisher {
             writer: Writer::new(client, leadership, &Settings::default()),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::new(false)),
             state,
             budget: Budget::new(20),
             identity: "pod-1".to_owned(),

@@ -132,7 +132,9 @@ fn error_policy(audit: Arc<Audit>, error: &Error, auditor: Arc<Auditor>) -> Acti
             let (pause, known) = auditor.remember(audit.meta(), |remembered| {
                 remembered.last = None;
                 let known = remembered.failure.replace(chain.clone()) == Some(chain.clone());
-                (remembered.backoff.pause(), known)
+                let pause = remembered.backoff.pause();
+                remembered.rests(error.category(), Some(pause));
+                (pause, known)
             });
             if !known {
                 tracing::warn!(

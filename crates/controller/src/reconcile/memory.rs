@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use ipam_audit_api::v1alpha1::IpamAudit;
 use ipam_audit_core::memory::Memory as Looks;
 use kube::core::ObjectMeta;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{backoff::Backoff, settings::Settings};
@@ -35,7 +37,78 @@ pub(super) struct Remembered {
     pub(super) backoff: Backoff,
     /// What its last evaluation leaves to the next.
     pub(super) looks: Option<Looks>,
+    /// What the last attempt came to, and when it is to be looked at again if nothing happens.
+    pub(super) verdict: Option<(&'static str, Option<Instant>)>,
+    /// What the last publication did.
+    pub(super) published: Option<Published>,
 }
+
+/// What the last publication of an audit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Published {
+    /// Objects that had to be written or deleted.
+    pub(crate) needed: usize,
+    pub(crate) written: usize,
+    pub(crate) deleted: usize,
+    pub(crate) events: usize,
+    /// How long the whole audit took.
+    pub(crate) milliseconds: u64,
+}
+
+/// How an audit is, for people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuditReport {
+    pub(crate) name: String,
+    /// None until it ran once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_run_seconds_ago: Option<f64>,
+    /// The generation of the spec that it ran with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spec_generation: Option<i64>,
+    /// The generation of the index that it ran with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) index_generation: Option<u64>,
+    /// Why it does not run just now.
+    pub(crate) rests_because: &'static str,
+    /// When it runs again even if nothing changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) runs_again_in_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_publication: Option<Published>,
+}
+
+impl Remembered {
+    /// What an attempt came to; it is looked at again after the pause, or only when something happens.
+    pub(super) fn rests(&mut self, why: &'static str, pause: Option<Duration>) {
+        self.verdict = Some((why, pause.map(|pause| Instant::now() + pause)));
+    }
+
+    fn report(&self, generation: u64, leads: bool) -> AuditReport {
+        let (why, until) = self.verdict.unwrap_or(("it has not been tried yet", None));
+        let moved = self.last.as_ref().is_some_and(|last| last.generation != generation);
+        let rests_because = match why {
+            _ if !leads => "another replica leads",
+            NOTHING_CHANGED if moved => "changes are being gathered",
+            why => why,
+        };
+        AuditReport {
+            name: self.name.clone(),
+            last_run_seconds_ago: self.last.as_ref().map(|last| last.at.elapsed().as_secs_f64()),
+            spec_generation: self.last.as_ref().and_then(|last| last.spec),
+            index_generation: self.last.as_ref().map(|last| last.generation),
+            rests_because,
+            runs_again_in_seconds: until
+                .filter(|_| leads)
+                .map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64()),
+            last_publication: self.published,
+        }
+    }
+}
+
+/// Why an audit rests that has seen everything.
+pub(super) const NOTHING_CHANGED: &str = "nothing has changed since it ran";
 
 #[derive(Debug, Clone)]
 pub(super) struct LastRun {
@@ -61,8 +134,18 @@ impl Memory {
             chances: 0,
             backoff: Backoff::new(settings.retry_min, settings.retry_max),
             looks: None,
+            verdict: None,
+            published: None,
         });
         change(remembered)
+    }
+
+    /// How every audit is, by name, with the index at a generation.
+    pub(crate) fn report(&self, generation: u64, leads: bool) -> Vec<AuditReport> {
+        let mut reports: Vec<AuditReport> =
+            self.lock().values().map(|remembered| remembered.report(generation, leads)).collect();
+        reports.sort_by(|a, b| a.name.cmp(&b.name));
+        reports
     }
 
     /// Forgets audits that are gone.

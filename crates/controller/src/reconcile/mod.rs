@@ -15,6 +15,7 @@ use ipam_audit_api::{
 };
 use ipam_audit_core::{
     engine,
+    inventory::Inventory,
     memory::Memory as Looks,
     outcome::AuditOutcome,
     snapshot::ClusterSnapshot,
@@ -26,9 +27,12 @@ use tokio::time::Instant;
 
 use self::{
     control::Audit,
-    memory::{LastRun, Remembered},
+    memory::{LastRun, NOTHING_CHANGED, Published, Remembered},
 };
-pub(crate) use self::{control::run, memory::Memory};
+pub(crate) use self::{
+    control::run,
+    memory::{AuditReport, Memory},
+};
 use crate::{
     crds::{CrdProblem, CrdState},
     error::Error,
@@ -58,7 +62,7 @@ pub(crate) struct Auditor {
     pub(crate) publisher: Publisher,
     pub(crate) pace: Pace,
     pub(crate) settings: Settings,
-    pub(crate) memory: Memory,
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Auditor {
@@ -84,6 +88,7 @@ impl Auditor {
             return Ok(Action::requeue(pause));
         }
         if self.gives_a_chance(&audit) {
+            self.rests(&audit.metadata, "it waits a moment for interrupted watches", Some(CHANCE));
             return Ok(Action::requeue(CHANCE));
         }
         if let Some(why) = self.state.read(Parts::unseen_reports) {
@@ -108,7 +113,8 @@ impl Auditor {
         let meta = audit.metadata.clone();
         let generation = self.state.generation();
         let (audit, settings) = (Arc::new(audit), Arc::new(settings));
-        let snapshot = self.collect(&settings, scope);
+        let inventory = self.collect(scope);
+        let snapshot = self.snapshot(&settings, inventory);
         let earlier = self.earlier_looks(&audit);
         let outcome = self.evaluate(snapshot, &settings, earlier).await?;
         let prepared = self.render(&audit, &outcome, &settings).await?;
@@ -123,9 +129,19 @@ impl Auditor {
         // A suspicion is proven by a later look, also if nothing changes until then.
         let restless = faulty || !outcome.suspects.is_empty();
         let first = self.remember(&meta, |remembered| remembered.last.is_none());
+        let took = started.elapsed();
+        self.metrics.took(took);
+        let done = Published {
+            needed,
+            written: published.written,
+            deleted: published.deleted,
+            events: published.events,
+            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        };
         if first || needed > 0 {
-            report(&audit, &outcome, (needed, &published), started.elapsed());
+            report(&audit, &outcome, done);
         }
+        let pause = self.pause(restless, &settings);
         self.remember(&meta, |remembered| {
             if remembered.failure.take().is_some() {
                 tracing::info!(audit = remembered.name, "healed");
@@ -133,18 +149,26 @@ impl Auditor {
             remembered.written = published.audit.or_else(|| remembered.written.take());
             remembered.last = Some(LastRun { spec: meta.generation, generation, at: Instant::now(), restless });
             remembered.looks = Some(outcome.memory.clone());
+            remembered.published = Some(done);
+            remembered.rests(NOTHING_CHANGED, Some(pause));
         });
-        Ok(Action::requeue(self.pause(restless, &settings)))
+        Ok(Action::requeue(pause))
     }
 
-    fn collect(&self, settings: &AuditSettings, scope: &Ec2Scope) -> ClusterSnapshot {
+    /// What is known of EC2 by now; the watches have their rows in the index already.
+    fn collect(&self, scope: &Ec2Scope) -> Inventory {
         let _timer = self.metrics.time(Stage::Collect);
+        self.polls.inventory(scope)
+    }
+
+    fn snapshot(&self, settings: &AuditSettings, inventory: Inventory) -> ClusterSnapshot {
+        let _timer = self.metrics.time(Stage::Snapshot);
         let lens = Lens {
             cni: place(settings),
             trunk_annotation: settings.cni.trunk_annotation.clone(),
             nodes: settings.nodes.clone(),
         };
-        self.state.snapshot(&lens, self.polls.inventory(scope), Timestamp::now())
+        self.state.snapshot(&lens, inventory, Timestamp::now())
     }
 
     /// Off the runtime's threads: an evaluation is a tenth of a second of pure work.
@@ -222,11 +246,19 @@ impl Auditor {
         let Some(last) = last else {
             let pending = !self.polls.was_asked(scope) || self.state.read(|parts| !parts.pending().is_empty());
             let rest = self.settings.first_list_wait.saturating_sub(waited);
-            return (pending && !rest.is_zero()).then_some(rest);
+            let rest = (pending && !rest.is_zero()).then_some(rest);
+            if rest.is_some() {
+                self.rests(&audit.metadata, "it waits for the first lists and the first reading of EC2", rest);
+            }
+            return rest;
         };
         let changed = last.spec != audit.metadata.generation || last.generation != generation;
         let rest = self.pause(last.restless, settings).saturating_sub(last.at.elapsed());
-        (!changed && !rest.is_zero()).then_some(rest)
+        let rest = (!changed && !rest.is_zero()).then_some(rest);
+        if rest.is_some() {
+            self.rests(&audit.metadata, NOTHING_CHANGED, rest);
+        }
+        rest
     }
 
     /// Whether to wait a moment for watches that are interrupted. Where an audit can write, the API server answers
@@ -253,6 +285,8 @@ impl Auditor {
     async fn refuse(&self, meta: &ObjectMeta, before: Option<&IpamAuditStatus>, what: String) -> Result<Action, Error> {
         let name = meta.name.as_deref().unwrap_or_default();
         self.polls.drop_wish(name);
+        self.metrics.forget(name);
+        self.rests(meta, "its spec is not valid", None);
         let refusal = Some((meta.generation, what.clone()));
         if self.remember(meta, |remembered| remembered.refused != refusal) {
             let status = render_stalled(before, meta.generation, Timestamp::now(), ("InvalidSpec", &what));
@@ -266,6 +300,8 @@ impl Auditor {
     async fn suspend(&self, audit: &IpamAudit) -> Result<Action, Error> {
         let name = audit.name_any();
         self.polls.drop_wish(&name);
+        self.metrics.forget(&name);
+        self.rests(&audit.metadata, "it is suspended", None);
         let before = audit.status.as_ref();
         let status = render_suspended(before, audit.metadata.generation, Timestamp::now());
         self.write_status(&audit.metadata, before, &status).await?;
@@ -319,6 +355,10 @@ impl Auditor {
         Err(Error::CrdOutdated { message })
     }
 
+    fn rests(&self, meta: &ObjectMeta, why: &'static str, pause: Option<Duration>) {
+        self.remember(meta, |remembered| remembered.rests(why, pause));
+    }
+
     fn remember<T>(&self, meta: &ObjectMeta, change: impl FnOnce(&mut Remembered) -> T) -> T {
         self.memory.of(meta, &self.settings, change)
     }
@@ -331,7 +371,7 @@ fn ages(state: &SourceState) -> bool {
 }
 
 /// One line for each audit that found something to write, and for the first.
-fn report(audit: &IpamAudit, outcome: &AuditOutcome, (needed, published): (usize, &Publication), took: Duration) {
+fn report(audit: &IpamAudit, outcome: &AuditOutcome, done: Published) {
     tracing::info!(
         audit = audit.name_any(),
         nodes = outcome.nodes.len(),
@@ -339,11 +379,11 @@ fn report(audit: &IpamAudit, outcome: &AuditOutcome, (needed, published): (usize
         critical = outcome.totals.critical,
         warning = outcome.totals.warning,
         faulty_sources = outcome.sources.iter().filter(|state| ages(state)).count(),
-        needed,
-        written = published.written,
-        deleted = published.deleted,
-        events = published.events,
-        milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        needed = done.needed,
+        written = done.written,
+        deleted = done.deleted,
+        events = done.events,
+        milliseconds = done.milliseconds,
         "audited"
     );
 }

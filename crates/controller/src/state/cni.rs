@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use kube::{ResourceExt, core::Selector};
 
 use super::{
-    Part, Rows,
+    Census, Counted, Part, Rows,
+    census::{Watched, hash_shown},
     table::{Changed, Table, uid_key},
 };
 
@@ -82,6 +83,15 @@ impl Rows<DaemonSetView> for DaemonSets {
     }
 }
 
+impl Counted for DaemonSets {
+    fn census(&self) -> Census {
+        self.table.census(|row, hasher| {
+            hash_shown(row, hasher);
+            row.selector.len()
+        })
+    }
+}
+
 /// The running pods of one DaemonSet; equal containers are kept once.
 #[derive(Debug, Default)]
 pub(crate) struct AwsNodePods {
@@ -126,6 +136,15 @@ impl Rows<AwsNodePodView> for AwsNodePods {
 
     fn len(&self) -> usize {
         self.table.len()
+    }
+}
+
+impl Counted for AwsNodePods {
+    fn census(&self) -> Census {
+        self.table.census(|row, hasher| {
+            hash_shown(row, hasher);
+            row.name.len() + row.uid.len()
+        })
     }
 }
 
@@ -208,6 +227,11 @@ impl Cni {
             all
         });
         Reading { last_good, fault }
+    }
+
+    /// How the CNI's watches are, and what they have brought.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = Watched<'_>> {
+        std::iter::once(self.daemon_sets.watched()).chain(self.pods.values().map(Part::watched))
     }
 
     /// The first fault that is reported of the CNI's watches.

@@ -24,6 +24,12 @@ pub(crate) struct Health {
     /// Until when the rows were current, while they are not.
     current_until: Option<Timestamp>,
     fault: Option<Trouble>,
+    /// What the last interruption was, also after it has healed.
+    last_fault: Option<(FaultCategory, Timestamp)>,
+    /// When the last list was complete, and how many rows there were then.
+    last_list: Option<(Timestamp, usize)>,
+    /// Up to where the rows are current, in the API server's words.
+    position: Option<Box<str>>,
     pub(crate) counts: Counts,
 }
 
@@ -59,6 +65,9 @@ impl Health {
             connected: false,
             current_until: None,
             fault: None,
+            last_fault: None,
+            last_list: None,
+            position: None,
             counts: Counts { interruptions: 0, lists: 0, malformed: 0, paged: false },
         }
     }
@@ -73,6 +82,7 @@ impl Health {
     pub(crate) fn end_list(&mut self, rows: usize) -> Changed {
         self.listing = false;
         self.counts.lists += 1;
+        self.last_list = Some((Timestamp::now(), rows));
         let first = !std::mem::replace(&mut self.listed, true);
         if first {
             tracing::info!(watch = self.what, rows, "first list complete");
@@ -96,6 +106,7 @@ impl Health {
         self.freeze();
         self.connected = false;
         self.counts.interruptions += 1;
+        self.last_fault = Some((fault.category, Timestamp::now()));
         let known = self.fault.take();
         let mut trouble = Trouble {
             // After an outage a right may seem to be missing for a moment: that is another fault, and a new one.
@@ -119,6 +130,34 @@ impl Health {
     pub(crate) fn fault(&self) -> Option<&SourceFault> {
         let trouble = self.fault.as_ref().filter(|trouble| self.shows(trouble));
         trouble.map(|trouble| &trouble.fault)
+    }
+
+    /// The rows are current up to there.
+    pub(crate) fn moved(&mut self, position: &str) {
+        self.position = Some(position.into());
+    }
+
+    pub(crate) fn position(&self) -> Option<&str> {
+        self.position.as_deref()
+    }
+
+    /// What the last interruption was and when, however well it is now.
+    pub(crate) const fn last_fault(&self) -> Option<(FaultCategory, Timestamp)> {
+        self.last_fault
+    }
+
+    /// When the last list was complete, and how many rows there were then.
+    pub(crate) const fn last_list(&self) -> Option<(Timestamp, usize)> {
+        self.last_list
+    }
+
+    /// Whether a list is under way.
+    pub(crate) const fn is_listing(&self) -> bool {
+        self.listing
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connected
     }
 
     pub(crate) const fn is_listed(&self) -> bool {

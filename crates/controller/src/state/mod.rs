@@ -4,6 +4,7 @@
 //! change that an audit could see moves the generation, which is what audits wait for. The lock is held for the length
 //! of one row or of one snapshot (pointers are copied, not rows), never over an await.
 
+mod census;
 mod cni;
 mod health;
 mod nodes;
@@ -27,6 +28,7 @@ use ipam_audit_api::{
 };
 use tokio::sync::watch;
 
+pub(crate) use census::{Census, Counted, Watched};
 pub(crate) use cni::{AwsNodePods, Cni, Place, Target, config_map_fault};
 pub(crate) use health::{Counts, Health, may_pass};
 pub(crate) use nodes::{CniNodes, Nodes};
@@ -106,6 +108,16 @@ impl Parts {
             .chain(self.cni.healths())
             .chain(optional)
             .chain([&self.node_reports.health, &self.subnet_reports.health])
+    }
+
+    /// The same with what each has brought. All rows are looked at: for those who ask, not for every scrape.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = Watched<'_>> {
+        let optional = self.cni_nodes_installed.unwrap_or_default().then(|| self.cni_nodes.watched());
+        [self.nodes.watched(), self.pods.watched(), self.refusals.watched()]
+            .into_iter()
+            .chain(self.cni.watched())
+            .chain(optional)
+            .chain([self.node_reports.watched(), self.subnet_reports.watched()])
     }
 
     /// Whether a watch that was well is interrupted now.

@@ -1,13 +1,14 @@
 //! Nodes, and the CNINodes that belong to them.
 
-use std::sync::Arc;
+use std::{hash::Hash, sync::Arc};
 
 use ipam_audit_api::views::{CniNodeView, Interner, Malformed, NodeRow, NodeView};
-use ipam_audit_core::snapshot::CniNode;
+use ipam_audit_core::snapshot::{CniNode, Node};
 use kube::{ResourceExt, core::DeserializeGuard};
 
 use super::{
-    Rows,
+    Census, Counted, Rows,
+    census::hash_shown,
     table::{Changed, Table},
 };
 
@@ -43,6 +44,15 @@ impl Rows<NodeView> for Nodes {
 
     fn len(&self) -> usize {
         self.table.len()
+    }
+}
+
+impl Counted for Nodes {
+    fn census(&self) -> Census {
+        self.table.census(|row, hasher| {
+            row.node().hash(hasher);
+            size_of::<Node>() + size_of_val(&*row.node().labels) + size_of_val(&*row.node().annotations)
+        })
     }
 }
 
@@ -82,6 +92,15 @@ impl Rows<DeserializeGuard<CniNodeView>> for CniNodes {
 
     fn len(&self) -> usize {
         self.table.len()
+    }
+}
+
+impl Counted for CniNodes {
+    fn census(&self) -> Census {
+        self.table.census(|row, hasher| {
+            hash_shown(row, hasher);
+            0
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pods, and which of them were refused an address.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use ipam_audit_api::views::{EventView, Interner, Malformed, PodView};
 use ipam_audit_core::snapshot::Pod;
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    Rows,
+    Census, Counted, Rows,
     table::{Changed, Table, uid_key},
 };
 
@@ -38,6 +38,15 @@ impl Rows<PodView> for Pods {
 
     fn len(&self) -> usize {
         self.table.len()
+    }
+}
+
+impl Counted for Pods {
+    fn census(&self) -> Census {
+        self.table.census(|pod, hasher| {
+            pod.hash(hasher);
+            size_of::<Pod>() + pod.name.len() + pod.uid.len()
+        })
     }
 }
 
@@ -99,6 +108,13 @@ impl Rows<EventView> for Refusals {
 
     fn len(&self) -> usize {
         self.by_pod.len()
+    }
+}
+
+impl Counted for Refusals {
+    /// Which pods were refused; when they were depends on when a replica first saw it.
+    fn census(&self) -> Census {
+        Census::of(&self.by_pod, |_, _| 0)
     }
 }
 

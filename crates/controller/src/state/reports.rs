@@ -3,7 +3,7 @@
 //! They are watched and not only remembered, so that a report that somebody changes or deletes is repaired, and a
 //! process that takes over writes nothing that is there already.
 
-use std::{collections::HashMap, fmt::Debug, sync::Arc};
+use std::{collections::HashMap, fmt::Debug, hash::Hash, sync::Arc};
 
 use ipam_audit_api::{
     v1alpha1::{NodeIpamReport, SubnetIpamReport},
@@ -12,7 +12,7 @@ use ipam_audit_api::{
 use kube::{Resource, ResourceExt, core::DeserializeGuard};
 
 use super::{
-    Rows,
+    Census, Counted, Rows,
     table::{Changed, Table},
 };
 
@@ -71,6 +71,15 @@ impl<K: Report> Rows<DeserializeGuard<K>> for Reports<K> {
 
     fn len(&self) -> usize {
         self.table.len()
+    }
+}
+
+impl<K: Report> Counted for Reports<K> {
+    fn census(&self) -> Census {
+        self.table.census(|row, hasher| {
+            row.version.hash(hasher);
+            size_of::<K>()
+        })
     }
 }
 

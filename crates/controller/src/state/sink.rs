@@ -104,6 +104,13 @@ impl<K: Send, R: Rows<K>> Sink<K> for IndexSink<K, R> {
         });
     }
 
+    fn moved(&self, position: &str) {
+        self.part(|part| {
+            part.health.moved(position);
+            Changed::No
+        });
+    }
+
     fn paged(&self) {
         self.part(|part| {
             part.health.counts.paged = true;

@@ -1,6 +1,11 @@
 //! Rows of one kind, kept by mark and sweep: a relist replaces them in place and needs no second copy.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash},
+};
+
+use super::Census;
 
 /// Whether something happened that an audit could see.
 #[must_use]
@@ -85,6 +90,11 @@ impl<K: Hash + Eq, R: PartialEq> Table<K, R> {
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The table in numbers; the closure hashes a row and says about how many bytes it has elsewhere.
+    pub(crate) fn census(&self, look: impl Fn(&R, &mut DefaultHasher) -> usize) -> Census {
+        Census::of(&self.rows, |stamped, hasher| look(&stamped.row, hasher))
     }
 }
 

@@ -301,3 +301,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn two_replicas_with_the_same_rows_can_be_told_from_two_with_different_ones() {
+    fn checksums(state: &State) -> Vec<(&'static str, usize, u64)> {
+        state.read(|parts| {
+            let watched = parts.watched();
+            watched.map(|watched| (watched.health.what(), watched.census.rows, watched.census.checksum)).collect()
+        })
+    }
+    let (one, other) = (Rig::new(), Rig::new());
+    let nodes = || [node("node-1", "1"), node("node-2", "2")];
+    list(&one.nodes, nodes());
+    list(&one.pods, [pod("a", "1", Some("10.0.0.9")), pod("b", "2", None)]);
+    // The same, in another order and with a detour.
+    list(&other.pods, [pod("b", "2", None), pod("c", "3", None)]);
+    other.pods.event(Event::Apply(view(pod("a", "1", Some("10.0.0.9")))));
+    list(&other.nodes, nodes().into_iter().rev());
+    assert_ne!(checksums(&one.state), checksums(&other.state), "one more pod");
+    other.pods.event(Event::Delete(view(pod("c", "3", None))));
+    assert_eq!(checksums(&one.state), checksums(&other.state));
+    other.pods.event(Event::Apply(view(pod("a", "1", Some("10.0.0.10")))));
+    assert_ne!(checksums(&one.state), checksums(&other.state), "another address");
+}
+
+#[test]
+fn every_watch_whose_health_is_told_is_counted_as_well() {
+    let rig = Rig::new();
+    rig.state.change(|parts, _| {
+        parts.cni_nodes_installed = Some(true);
+        parts.cni.pods.insert(place("kube-system", "aws-node"), Part::new("aws-node pods", Duration::ZERO));
+        Changed::No
+    });
+    rig.state.read(|parts| {
+        let counted: Vec<&str> = parts.watched().map(|watched| watched.health.what()).collect();
+        assert_eq!(counted, parts.healths().map(Health::what).collect::<Vec<_>>());
+    });
+}

@@ -9,7 +9,7 @@ use super::{Tags, tag};
 use crate::ids::{EniId, InstanceId, InstanceType, NodeName, Zone};
 
 /// A node, as far as addresses depend on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: NodeName,
@@ -56,7 +56,7 @@ impl Node {
 }
 
 /// What a node is doing, as far as it tells. What it does not tell is not assumed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeState {
     /// Condition `Ready`.
     pub ready: Option<bool>,
@@ -82,7 +82,7 @@ pub struct NodeState {
 }
 
 /// Who gives a node's pods their addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Platform {
     /// Linux on EC2: the VPC CNI's ipamd, on the node.
     LinuxEc2,
@@ -113,7 +113,7 @@ impl Platform {
 }
 
 /// Signals of a trunk that are read and never required.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TrunkHints {
     /// The node annotation that `spec.cni.trunkEniAnnotation` names.
     pub annotation: Option<EniId>,

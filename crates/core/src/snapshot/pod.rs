@@ -9,7 +9,7 @@ use super::{Tags, tag};
 use crate::ids::{EniId, NodeName};
 
 /// A pod, as far as addresses depend on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pod {
     /// Its namespace (interned).
     pub namespace: Arc<str>,
@@ -66,7 +66,7 @@ impl Pod {
 }
 
 /// The phases that differ for addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PodPhase {
     /// Accepted, not all containers started.
     Pending,
@@ -77,7 +77,7 @@ pub enum PodPhase {
 }
 
 /// How a pod uses security groups for pods.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BranchUse {
     /// Not at all.
     No,

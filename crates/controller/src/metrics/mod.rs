@@ -1,12 +1,16 @@
 //! Metrics: what happened is counted, what is is collected at the scrape from the live state, so that nothing that is
-//! gone leaves a series behind. Labels come from closed sets or from what a cluster has few of: audits, subnets.
+//! gone leaves a series behind. Labels come from closed sets or from what a cluster has few of: audits, subnets; names of
+//! nodes only where somebody asked for them.
+
+mod figures;
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use ipam_audit_core::outcome::{AuditOutcome, SubnetOutcome};
+use ipam_audit_core::outcome::AuditOutcome;
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
@@ -14,10 +18,13 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
+pub(crate) use figures::{AuditFigures, Figures, Holding, NodeFigures, SubnetFigures};
+
 /// The stages of an audit, as everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Collect,
+    Snapshot,
     Evaluate,
     Render,
     Publish,
@@ -27,6 +34,7 @@ impl Stage {
     const fn name(self) -> &'static str {
         match self {
             Self::Collect => "collect",
+            Self::Snapshot => "snapshot",
             Self::Evaluate => "evaluate",
             Self::Render => "render",
             Self::Publish => "publish",
@@ -50,15 +58,6 @@ struct ResultLabel {
     result: &'static str,
 }
 
-/// What the last evaluation of an audit found, as far as metrics show it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct AuditFigures {
-    pub(crate) findings: BTreeMap<(&'static str, &'static str), u64>,
-    pub(crate) subnets: Vec<SubnetOutcome>,
-    pub(crate) waiting_pods: Option<u32>,
-    pub(crate) idle_addresses: Option<u32>,
-}
-
 /// The counters, and the figures of the last evaluations.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -66,7 +65,10 @@ pub(crate) struct Metrics {
     writes: Family<WriteLabels, Counter>,
     audits: Family<ResultLabel, Counter>,
     events: Family<ResultLabel, Counter>,
-    figures: Mutex<BTreeMap<String, Arc<AuditFigures>>>,
+    durations: Histogram,
+    /// Whether nodes have series of their own.
+    per_node: bool,
+    figures: Mutex<Figures>,
 }
 
 fn stage_histogram() -> Histogram {
@@ -74,12 +76,14 @@ fn stage_histogram() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(per_node: bool) -> Self {
         Self {
             stages: Family::new_with_constructor(stage_histogram),
             writes: Family::default(),
             audits: Family::default(),
             events: Family::default(),
+            durations: stage_histogram(),
+            per_node,
             figures: Mutex::default(),
         }
     }
@@ -90,7 +94,16 @@ impl Metrics {
             "Time that the stages of audits took",
             self.stages.clone(),
         );
-        registry.register("ipam_audit_writes", "Objects written, by kind and result", self.writes.clone());
+        registry.register(
+            "ipam_audit_duration_seconds",
+            "Time that audits took, from collecting to the last write",
+            self.durations.clone(),
+        );
+        registry.register(
+            "ipam_audit_writes",
+            "Writes to the API server, by kind of object and result",
+            self.writes.clone(),
+        );
         registry.register("ipam_audit_audits", "Audits, by result", self.audits.clone());
         registry.register("ipam_audit_events", "Events about findings, by what became of them", self.events.clone());
     }
@@ -111,23 +124,18 @@ impl Metrics {
         self.audits.get_or_create(&ResultLabel { result }).inc();
     }
 
+    /// How long a finished audit took.
+    pub(crate) fn took(&self, duration: Duration) {
+        self.durations.observe(duration.as_secs_f64());
+    }
+
     pub(crate) fn count_event(&self, result: &'static str) {
         self.events.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Keeps the figures of an evaluation for the next scrape.
     pub(crate) fn keep(&self, audit: &str, outcome: &AuditOutcome) {
-        let mut figures = AuditFigures {
-            subnets: outcome.subnets.clone(),
-            waiting_pods: outcome.totals.waiting_pods,
-            idle_addresses: outcome.totals.idle_addresses,
-            ..AuditFigures::default()
-        };
-        let of_nodes = outcome.nodes.iter().flat_map(|node| &node.findings);
-        let of_subnets = outcome.subnets.iter().flat_map(|subnet| &subnet.findings);
-        for finding in outcome.findings.iter().chain(of_nodes).chain(of_subnets) {
-            *figures.findings.entry((finding.code, finding.severity.name())).or_default() += 1;
-        }
+        let figures = AuditFigures::of(outcome, self.per_node, Timestamp::now());
         self.lock().insert(audit.to_owned(), Arc::new(figures));
     }
 
@@ -136,11 +144,16 @@ impl Metrics {
         self.lock().retain(|audit, _| keep(audit));
     }
 
-    pub(crate) fn figures(&self) -> BTreeMap<String, Arc<AuditFigures>> {
+    /// Forgets an audit that does not run.
+    pub(crate) fn forget(&self, audit: &str) {
+        self.lock().remove(audit);
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<AuditFigures>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Figures> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

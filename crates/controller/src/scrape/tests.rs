@@ -1,0 +1,161 @@
+//! What a scrape says, in the text that Prometheus reads.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use ipam_audit_core::{
+    engine, memory::Memory, outcome::AuditOutcome, policy::AuditPolicy, snapshot::ClusterSnapshot, source::Reading,
+};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+use super::*;
+use crate::publish::tests::snapshot;
+
+/// Everything that a scrape looks at, without a cluster.
+fn live(per_node: bool, leadership: Leadership) -> LiveState {
+    LiveState {
+        state: Arc::new(State::new(Duration::ZERO)),
+        polls: Arc::new(Polls::new()),
+        metrics: Arc::new(Metrics::new(per_node)),
+        leadership,
+        crds: CrdState::answered(None),
+    }
+}
+
+fn scrape(live: LiveState) -> Scrape {
+    let mut registry = Registry::default();
+    live.metrics.register(&mut registry);
+    registry.register_collector(Box::new(live));
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    Scrape(text)
+}
+
+fn outcome(snapshot: &ClusterSnapshot) -> AuditOutcome {
+    engine::evaluate(snapshot, &AuditPolicy::default(), &Memory::default())
+}
+
+/// The text of a scrape.
+struct Scrape(String);
+
+impl Scrape {
+    /// The series of a metric: labels as they are written, and the value.
+    fn series(&self, name: &str) -> BTreeMap<&str, f64> {
+        let lines = self.0.lines().filter_map(|line| line.strip_prefix(name));
+        let series = lines.filter_map(|rest| rest.strip_prefix('{')?.split_once("} "));
+        series.map(|(labels, value)| (labels, value.parse().unwrap())).collect()
+    }
+
+    fn one(&self, name: &str, labels: &str) -> Option<f64> {
+        self.series(name).get(labels).copied()
+    }
+
+    fn names(&self) -> BTreeSet<&str> {
+        let types = self.0.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.filter_map(|rest| rest.split(' ').next()).collect()
+    }
+}
+
+const SUBNET: &str = r#"audit="cluster",subnet="subnet-1",zone="eu-central-1a""#;
+
+#[test]
+fn the_classes_of_a_subnet_and_what_is_free_are_all_its_addresses() {
+    let live = live(false, Leadership::always());
+    live.metrics.keep("cluster", &outcome(&snapshot(3, 3000)));
+    let scrape = scrape(live);
+    let free = scrape.one("ipam_audit_subnet_available_addresses", SUBNET).unwrap();
+    let total = scrape.one("ipam_audit_subnet_total_addresses", SUBNET).unwrap();
+    let classes = scrape.series("ipam_audit_subnet_addresses");
+    assert_eq!((free, total), (3000.0, 4091.0));
+    assert_eq!(classes.values().sum::<f64>(), total - free, "{classes:?}");
+    let of = |class: &str| classes[format!("{SUBNET},class=\"{class}\"").as_str()];
+    assert_eq!([of("own"), of("pods")], [6.0, 3.0]);
+    let bound = |bound: &str| scrape.one("ipam_audit_subnet_free_prefixes", &format!("{SUBNET},bound=\"{bound}\""));
+    assert!(bound("lower") <= bound("upper") && bound("upper") > Some(0.0), "{:?}", scrape.0);
+}
+
+#[test]
+fn what_the_metrics_helper_of_the_cni_sums_up_is_there_per_cluster_subnet_and_node() {
+    let live = live(true, Leadership::always());
+    live.metrics.keep("cluster", &outcome(&snapshot(3, 3000)));
+    let scrape = scrape(live);
+    let levels = [
+        ("cluster", r#"audit="cluster""#.to_owned(), 3.0),
+        ("subnet", SUBNET.to_owned(), 3.0),
+        ("node", r#"audit="cluster",node="node-1""#.to_owned(), 1.0),
+    ];
+    for (level, labels, nodes) in levels {
+        let figure = |name: &str| scrape.one(&format!("ipam_audit_{level}_{name}"), &labels);
+        assert_eq!(figure("interfaces"), Some(2.0 * nodes), "{level}");
+        assert_eq!(figure("held_addresses"), Some(98.0 * nodes), "{level}");
+        assert_eq!(figure("prefixes"), Some(0.0), "{level}");
+        let slots = figure("interface_slots").unwrap();
+        assert_eq!(slots, 15.0 * nodes, "{level}");
+        assert!(figure("capacity_pods") > figure("held_addresses"), "{level}");
+        let label = if level == "subnet" { "class" } else { "state" };
+        assert_eq!(
+            scrape.one(&format!("ipam_audit_{level}_addresses"), &format!("{labels},{label}=\"pods\"")),
+            Some(nodes)
+        );
+    }
+    assert_eq!(scrape.one("ipam_audit_empty_interface_slots", r#"audit="cluster""#), Some(39.0));
+}
+
+#[test]
+fn series_go_with_their_objects_and_with_leadership() {
+    let live = live(true, Leadership::always());
+    live.metrics.keep("cluster", &outcome(&snapshot(3, 3000)));
+    live.metrics.keep("other", &outcome(&snapshot(1, 3000)));
+    live.metrics.keep("cluster", &outcome(&snapshot(2, 3000)));
+    live.metrics.retain(|audit| audit == "cluster");
+    let metrics = live.metrics.clone();
+    let scrape_of = |leadership| scrape(LiveState { metrics: metrics.clone(), ..self::live(true, leadership) });
+    let scrape = scrape_of(Leadership::always());
+    assert!(!scrape.0.contains(r#"audit="other""#) && !scrape.0.contains("node-2"), "{}", scrape.0);
+    assert!(scrape.0.contains(r#"node="node-1""#));
+    metrics.forget("cluster");
+    assert!(!scrape_of(Leadership::always()).0.contains(r#"audit=""#));
+    metrics.keep("cluster", &outcome(&snapshot(2, 3000)));
+    assert!(!scrape_of(Leadership::never()).0.contains(r#"audit=""#), "what another replica leads is its to say");
+}
+
+#[test]
+fn no_node_is_named_unless_somebody_asked_for_it() {
+    let live = live(false, Leadership::always());
+    live.metrics.keep("cluster", &outcome(&snapshot(3, 3000)));
+    let scrape = scrape(live);
+    assert!(!scrape.0.contains("node-1") && !scrape.0.contains("ipam_audit_node_"), "{}", scrape.0);
+}
+
+#[test]
+fn what_is_not_known_has_no_series() {
+    let live = live(true, Leadership::always());
+    let mut without = snapshot(3, 3000);
+    without.ec2.interfaces = Reading::default();
+    live.metrics.keep("cluster", &outcome(&without));
+    let scrape = scrape(live);
+    for name in
+        ["cluster_held_addresses", "cluster_interfaces", "node_addresses", "subnet_addresses", "subnet_prefixes"]
+    {
+        assert_eq!(scrape.series(&format!("ipam_audit_{name}")).len(), 0, "{name}");
+    }
+    let nodes = scrape.series("ipam_audit_nodes");
+    assert_eq!(nodes[r#"audit="cluster",category="unknown""#], 3.0);
+    assert!(!nodes.contains_key(r#"audit="cluster",category="at-capacity""#), "{nodes:?}");
+}
+
+#[test]
+fn every_family_has_a_help_text_and_is_documented() {
+    let live = live(true, Leadership::always());
+    live.metrics.keep("cluster", &outcome(&snapshot(3, 3000)));
+    let scrape = scrape(live);
+    let documents = include_str!("../../../../docs/operations.md");
+    for name in scrape.names() {
+        assert!(scrape.0.contains(&format!("# HELP {name} ")), "{name}");
+        let short = name.strip_prefix("ipam_audit_").unwrap_or(name);
+        let documented = ["", "_total", "_info"].iter().any(|end| documents.contains(&format!("`{short}{end}`")));
+        assert!(documented, "docs/operations.md does not name {name}");
+    }
+}
