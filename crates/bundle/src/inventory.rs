@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ipam_audit_core::{
     ids::{InstanceId, SubnetId, VpcId},
     inventory::{Interface, Inventory, Subnet},
+    rows::Rows,
     text,
 };
 
@@ -44,10 +45,10 @@ pub(crate) fn read(reader: &mut Reader, nodes: &HashSet<InstanceId>) -> impl FnO
     move |as_of| Inventory {
         vpcs: vpcs.reading(as_of),
         subnets: subnets.reading(as_of),
-        interfaces: interfaces.reading(as_of),
+        interfaces: interfaces.reading(as_of).map(Rows::from),
         instance_types: types.reading(as_of),
         reservations: reservations.reading(as_of),
-        instances: instances.reading(as_of),
+        instances: instances.reading(as_of).map(Rows::from),
         security_groups: groups.reading(as_of),
         route_tables: tables.reading(as_of),
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{EniId, InstanceId, InstanceType, SubnetId, VpcId, Zone},
     net::Prefix28,
+    rows::Rows,
     source::{FaultCategory, Reading, Source, SourceState},
 };
 
@@ -31,13 +32,13 @@ pub struct Inventory {
     /// `DescribeSubnets` of the VPC, sorted by id.
     pub subnets: Reading<Vec<Subnet>>,
     /// `DescribeNetworkInterfaces` of the VPC, sorted by id.
-    pub interfaces: Reading<Vec<Interface>>,
+    pub interfaces: Reading<Rows<Interface>>,
     /// `DescribeInstanceTypes` of the types seen on nodes, sorted by name.
     pub instance_types: Reading<Vec<InstanceTypeFacts>>,
     /// `GetSubnetCidrReservations` of the subnets in use, sorted.
     pub reservations: Reading<Vec<CidrReservation>>,
     /// `DescribeInstances`, sorted by id.
-    pub instances: Reading<Vec<Instance>>,
+    pub instances: Reading<Rows<Instance>>,
     /// `DescribeSecurityGroups`, sorted by id.
     pub security_groups: Reading<Vec<SecurityGroup>>,
     /// `DescribeRouteTables`, sorted by id.

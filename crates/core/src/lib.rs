@@ -18,6 +18,7 @@ pub mod net;
 pub mod outcome;
 pub mod policy;
 pub mod rights;
+pub mod rows;
 pub mod rules;
 pub mod snapshot;
 pub mod source;

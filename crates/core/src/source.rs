@@ -236,6 +236,12 @@ impl<T> Reading<T> {
         }
     }
 
+    /// The same with another shape of its view.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Reading<U> {
+        let shape = |Observed { value, as_of }| Observed { value: change(value), as_of };
+        Reading { last_good: self.last_good.map(shape), fault: self.fault }
+    }
+
     /// The last good view, if there ever was one.
     pub fn value(&self) -> Option<&T> {
         self.last_good.as_ref().map(|observed| &observed.value)

@@ -306,7 +306,7 @@ fn snapshot(cluster: &ACluster) -> ClusterSnapshot {
         objects: ClusterObjects::default(),
         ec2: Inventory {
             subnets: Reading::fresh(subnets, now()),
-            interfaces: Reading::fresh(interfaces, now()),
+            interfaces: Reading::fresh(interfaces.into(), now()),
             reservations: Reading::fresh(reservations, now()),
             ..Inventory::default()
         },

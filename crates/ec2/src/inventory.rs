@@ -7,6 +7,7 @@ use aws_sdk_ec2::{Client, config::AppName};
 use ipam_audit_core::{
     ids::{SubnetId, VpcId},
     inventory::{Interface, InterfaceKind, Inventory, InventoryScope, ReadInventory},
+    rows::Rows,
     source::{FaultCategory, Reading, SourceFault},
 };
 
@@ -82,7 +83,7 @@ impl ReadInventory for AwsInventory {
         let (instance_types, network) = tokio::join!(types, Box::pin(reader.network(scope)));
         let inventory = Inventory { instance_types, ..network };
         tracing::debug!(
-            interfaces = inventory.interfaces.value().map(Vec::len),
+            interfaces = inventory.interfaces.value().map(Rows::len),
             subnets = inventory.subnets.value().map(Vec::len),
             faults = inventory.states().iter().filter(|state| state.fault.is_some()).count(),
             "EC2 was read"
@@ -127,7 +128,8 @@ impl Reader<'_> {
             ),
         };
         let exists = is_some_and_filled(&inventory.vpcs) || is_some_and_filled(&inventory.subnets);
-        if !exists && is_empty(&inventory.interfaces) {
+        let seen = &inventory.interfaces;
+        if !exists && seen.fault.is_none() && seen.value().is_some_and(Rows::is_empty) {
             inventory.interfaces = missing(&fault);
         }
         if is_empty(&inventory.vpcs) {
@@ -142,7 +144,7 @@ impl Reader<'_> {
 
 /// The subnets whose reservations matter: those that were asked for, or else those that hold an instance's interface
 /// or a branch.
-fn wanted_subnets(scope: &InventoryScope, interfaces: &[Interface]) -> Vec<SubnetId> {
+fn wanted_subnets(scope: &InventoryScope, interfaces: &Rows<Interface>) -> Vec<SubnetId> {
     let in_use = |interface: &&Interface| {
         interface.kind == InterfaceKind::Branch
             || interface.attachment.as_ref().is_some_and(|attachment| attachment.instance.is_some())

@@ -7,7 +7,8 @@ use std::{
 
 use ipam_audit_core::{
     ids::{InstanceType, SubnetId, VpcId},
-    inventory::{CidrReservation, InstanceTypeFacts},
+    inventory::{CidrReservation, InstanceTypeFacts, Interface},
+    rows::Rows,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,6 +18,7 @@ use crate::listing::Listing;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     vpc: Mutex<Option<VpcId>>,
+    interfaces: Mutex<Rows<Interface>>,
     types: Mutex<Known<InstanceType, Option<InstanceTypeFacts>>>,
     reservations: Mutex<Known<SubnetId, Listing<CidrReservation>>>,
 }
@@ -25,6 +27,11 @@ impl Memory {
     /// The VPC that the nodes were found in.
     pub(crate) fn vpc(&self) -> MutexGuard<'_, Option<VpcId>> {
         self.vpc.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The interfaces of the last reading, sorted by id.
+    pub(crate) fn interfaces(&self) -> MutexGuard<'_, Rows<Interface>> {
+        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Instance types, among them those that EC2 does not know.

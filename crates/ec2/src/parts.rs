@@ -5,6 +5,7 @@
 use ipam_audit_core::{
     ids::{InstanceType, SubnetId, VpcId},
     inventory::{CidrReservation, InstanceTypeFacts, Interface, Subnet, Vpc},
+    rows::Rows,
     source::{FaultCategory, Observed, Reading, SourceFault},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -44,12 +45,19 @@ impl Reader<'_> {
         self.reading(Action::DescribeSubnets, as_of, listing, |subnet| &subnet.id)
     }
 
-    pub(crate) async fn interfaces(&self, vpc: &VpcId) -> Reading<Vec<Interface>> {
+    /// Interfaces that are as they were are those of the last reading: there is one copy of most of them at all times.
+    pub(crate) async fn interfaces(&self, vpc: &VpcId) -> Reading<Rows<Interface>> {
         let as_of = Timestamp::now();
+        let known = self.memory.interfaces().clone();
         let mut texts = Interner::default();
-        let convert = |eni| convert::interface(eni, &mut texts);
+        let convert = |eni| Ok(known.share(convert::interface(eni, &mut texts)?, |eni| &eni.id));
         let listing = list(|token| self.caller.interfaces(vpc, token), convert).await;
-        self.reading(Action::DescribeNetworkInterfaces, as_of, listing, |eni| &eni.id)
+        let reading = self.reading(Action::DescribeNetworkInterfaces, as_of, listing, |eni| &eni.id);
+        let reading = reading.map(Rows::from_iter);
+        if let Some(rows) = reading.value() {
+            self.memory.interfaces().clone_from(rows);
+        }
+        reading
     }
 
     /// The rows by id. What moved from one page to the next while they were read is there once.

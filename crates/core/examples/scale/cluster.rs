@@ -328,10 +328,10 @@ impl Cluster {
             ec2: Inventory {
                 vpcs: fresh(vec![vpc()]),
                 subnets: fresh(subnets),
-                interfaces: fresh(self.interfaces),
+                interfaces: fresh(self.interfaces.into()),
                 instance_types: fresh(Vec::new()),
                 reservations: fresh(Vec::new()),
-                instances: fresh(self.instances),
+                instances: fresh(self.instances.into()),
                 security_groups: fresh(vec![SecurityGroup {
                     id: "sg-nodes".into(),
                     vpc: "vpc-1".into(),

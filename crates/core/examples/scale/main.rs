@@ -16,6 +16,7 @@ use ipam_audit_core::{
     memory::Memory,
     outcome::AuditOutcome,
     policy::AuditPolicy,
+    rows::Rows,
     rules::{self, Rule, Violations},
     snapshot::ClusterSnapshot,
 };
@@ -47,7 +48,7 @@ fn describe(snapshot: &ClusterSnapshot, outcome: &AuditOutcome) {
         "{} nodes, {} pods, {} interfaces, {} subnets; {} rules, {} problems",
         rows(snapshot.nodes.value().map(Vec::len)),
         rows(snapshot.pods.value().map(Vec::len)),
-        rows(snapshot.ec2.interfaces.value().map(Vec::len)),
+        rows(snapshot.ec2.interfaces.value().map(Rows::len)),
         rows(snapshot.ec2.subnets.value().map(Vec::len)),
         outcome.rules.len(),
         outcome.problems.len(),

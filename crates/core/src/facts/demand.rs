@@ -20,6 +20,7 @@ use crate::{
     ids::SubnetId,
     inventory::{Interface, Subnet},
     net::ADDRESSES_PER_PREFIX,
+    rows::Rows,
     snapshot::ClusterSnapshot,
 };
 
@@ -166,7 +167,7 @@ impl<'n, 'a> Demands<'n, 'a> {
                 demands.at(&subnet.id).roles.insert(Role::Discovery);
             }
         }
-        let interfaces = snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
+        let interfaces = snapshot.ec2.interfaces.value().unwrap_or(Rows::NONE);
         for subnet in control_plane(interfaces, own_name(nodes).as_deref()) {
             demands.at(subnet).roles.insert(Role::ControlPlane);
         }
@@ -358,7 +359,7 @@ fn own_name(nodes: &[NodeFacts<'_>]) -> Option<String> {
 
 /// Subnets with interfaces of the cluster's control plane; none while several clusters are in the VPC and nothing says
 /// which is this one.
-fn control_plane<'i>(interfaces: &'i [Interface], name: Option<&str>) -> BTreeSet<&'i SubnetId> {
+fn control_plane<'i>(interfaces: &'i Rows<Interface>, name: Option<&str>) -> BTreeSet<&'i SubnetId> {
     let of_eks =
         |interface: &'i Interface| Some((interface.description.strip_prefix(CONTROL_PLANE)?, &interface.subnet));
     let mut by_cluster: BTreeMap<&str, BTreeSet<&SubnetId>> = BTreeMap::new();

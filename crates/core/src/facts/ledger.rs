@@ -14,6 +14,7 @@ use crate::{
     inventory::{CidrReservation, Interface, ReservationKind, Seat, Subnet},
     net,
     outcome::{OtherOwner, SubnetLedger},
+    rows::Rows,
     snapshot::ClusterSnapshot,
 };
 
@@ -144,7 +145,7 @@ pub(super) struct Ledgers(Map<SubnetId, Sheet>);
 
 impl Ledgers {
     /// Books every interface; the owners are in the interfaces' order.
-    pub(super) fn of(nodes: &[NodeFacts<'_>], interfaces: &[Interface], owners: &[Owner]) -> Self {
+    pub(super) fn of(nodes: &[NodeFacts<'_>], interfaces: &Rows<Interface>, owners: &[Owner]) -> Self {
         let mut ledgers = Self::default();
         for on in nodes.iter().filter_map(|node| node.pool.as_ref()).flat_map(Pool::all) {
             ledgers.sheet(&on.interface.subnet).book_uses(on.uses());

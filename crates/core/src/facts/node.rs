@@ -15,6 +15,7 @@ use crate::{
     ids::{InstanceId, InstanceType, SubnetId},
     inventory::{Interface, Inventory},
     limits::Limits,
+    rows::Rows,
     snapshot::{AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
 };
 
@@ -170,7 +171,7 @@ fn add_capacity(facts: &mut [NodeFacts<'_>]) {
 }
 
 /// Attached interfaces; those of the default card in order of attachment, the primary first.
-fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Vec<Interface>>) {
+fn add_interfaces<'a>(facts: &mut [NodeFacts<'a>], interfaces: Option<&'a Rows<Interface>>) {
     let Some(interfaces) = interfaces else { return };
     let instances = by_instance(facts);
     let mut attached: Vec<Vec<&Interface>> = vec![Vec::new(); facts.len()];

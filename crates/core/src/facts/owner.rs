@@ -16,6 +16,7 @@ use crate::{
     ids::{EniId, InstanceId},
     inventory::{Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
     outcome::OtherOwner,
+    rows::Rows,
     snapshot::{BranchUse, ClusterSnapshot, Platform},
 };
 
@@ -130,7 +131,7 @@ impl<'a> Known<'a> {
             BranchUse::Has(branch) => Some(branch),
             BranchUse::No | BranchUse::Wanted => None,
         });
-        let instances = snapshot.ec2.instances.value().map_or(&[][..], Vec::as_slice);
+        let instances = snapshot.ec2.instances.value().unwrap_or(Rows::NONE);
         Self {
             left_alone: others().filter_map(|node| Some((node.instance.as_ref()?, node.platform))).collect(),
             left_alone_at: others().filter_map(|node| node.state.address).collect(),

@@ -13,6 +13,7 @@ use crate::{
     cni::{CniVersion, EnforcingMode},
     ids::{EniId, NodeName},
     inventory::Interface,
+    rows::Rows,
     snapshot::{
         BranchUse, ClusterSnapshot, Event, Platform, Pod, PodPhase, PodTraits, SecurityGroupPolicy, Selector,
         ServiceAccount,
@@ -190,7 +191,7 @@ impl<'a> PodGroups<'a> {
         let (pods, unresolved) = if in_use { grouped(snapshot, nodes, policies) } else { Default::default() };
         let failures = if in_use { failures(snapshot) } else { Vec::new() };
         let interfaces = snapshot.ec2.interfaces.value().filter(|_| in_use);
-        let interfaces = interfaces.map_or(&[][..], Vec::as_slice);
+        let interfaces = interfaces.unwrap_or(Rows::NONE);
         let interfaces = interfaces.iter().map(|interface| (&interface.id, interface)).collect();
         Self { in_use, enabled, policies, cooldown, pods, unresolved, failures, interfaces }
     }

@@ -15,6 +15,7 @@ use crate::{
     net,
     outcome::{Need, OtherOwner, SubnetLedger},
     policy::{AuditPolicy, Thresholds},
+    rows::Rows,
     snapshot::ClusterSnapshot,
     source::Reading,
 };
@@ -309,7 +310,7 @@ fn invisible(blocks: &Blocks, usable: u32, available: u32) -> i64 {
 /// Interfaces and blocks of some subnets.
 fn occupied<'a>(
     subnets: impl Iterator<Item = &'a Subnet>,
-    interfaces: &[Interface],
+    interfaces: &Rows<Interface>,
     owners: &[Owner],
     reservations: &Reading<Vec<CidrReservation>>,
 ) -> Map<&'a SubnetId, (u32, Option<Blocks>)> {

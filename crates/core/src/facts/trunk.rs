@@ -9,6 +9,7 @@ use crate::{
     inventory::{Interface, InterfaceKind},
     limits::{Limits, Trunking},
     outcome::{BranchSlots, TrunkChain},
+    rows::Rows,
     snapshot::{BranchUse, ClusterSnapshot, CniNode, PodPhase},
 };
 
@@ -124,7 +125,7 @@ fn signals<'a>(facts: &NodeFacts<'a>, cni_nodes: Option<&Map<&'a NodeName, &'a C
 
 /// Branches that EC2 shows, by the trunk of their tag.
 fn branches_by_trunk(snapshot: &ClusterSnapshot) -> Map<&str, u32> {
-    let interfaces = snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
+    let interfaces = snapshot.ec2.interfaces.value().unwrap_or(Rows::NONE);
     let mut branches: Map<&str, u32> = Map::default();
     for branch in interfaces.iter().filter(|interface| interface.kind == InterfaceKind::Branch) {
         if let Some(trunk) = branch.tag(TRUNK_OF_BRANCH) {

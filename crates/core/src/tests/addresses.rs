@@ -12,6 +12,7 @@ use crate::{
     memory::Memory,
     outcome::{AuditOutcome, RuleAnswer},
     policy::AuditPolicy,
+    rows::Rows,
     snapshot::{BranchUse, ClusterSnapshot, Pod},
     source::Reading,
 };
@@ -91,7 +92,7 @@ pub(crate) fn pod_mut<'a>(snapshot: &'a mut ClusterSnapshot, name: &str) -> &'a 
 }
 
 /// The interfaces, to change them.
-pub(crate) fn interfaces(snapshot: &mut ClusterSnapshot) -> &mut Vec<Interface> {
+pub(crate) fn interfaces(snapshot: &mut ClusterSnapshot) -> &mut Rows<Interface> {
     &mut snapshot.ec2.interfaces.last_good.as_mut().unwrap().value
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn custom(nodes: usize, change: impl Fn(&mut Node)) -> ClusterSnapsho
         });
     }
     let mut snapshot = cluster.snapshot();
-    for interface in &mut snapshot.ec2.interfaces.last_good.as_mut().unwrap().value {
+    for interface in snapshot.ec2.interfaces.last_good.as_mut().unwrap().value.iter_mut() {
         if interface.attachment.as_ref().is_some_and(|attachment| attachment.device_index > 0) {
             interface.subnet = "subnet-pods".into();
         }

@@ -158,7 +158,7 @@ impl Cluster {
             ec2: Inventory {
                 vpcs: Reading::fresh(Vec::new(), now()),
                 subnets: Reading::fresh(vec![subnet], now()),
-                interfaces: Reading::fresh(self.interfaces, now()),
+                interfaces: Reading::fresh(self.interfaces.into(), now()),
                 instance_types: Reading::default(),
                 reservations: Reading::fresh(Vec::new(), now()),
                 ..Inventory::default()

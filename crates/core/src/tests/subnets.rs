@@ -10,6 +10,7 @@ use crate::{
     facts::{Blocks, Holder},
     inventory::{CidrReservation, Interface, ReservationKind, Subnet, Vpc},
     net,
+    rows::Rows,
     snapshot::ClusterSnapshot,
 };
 
@@ -26,7 +27,7 @@ pub(crate) fn in_prefix_mode(cidr: &str, prefixes: &[&[&str]]) -> ClusterSnapsho
 }
 
 /// All interfaces.
-pub(crate) fn interfaces(snapshot: &mut ClusterSnapshot) -> &mut Vec<Interface> {
+pub(crate) fn interfaces(snapshot: &mut ClusterSnapshot) -> &mut Rows<Interface> {
     &mut snapshot.ec2.interfaces.last_good.as_mut().unwrap().value
 }
 

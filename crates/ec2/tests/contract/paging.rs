@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ipam_audit_core::inventory::{Interface, InterfaceKind, InventoryScope, ReadInventory};
+use ipam_audit_core::rows::Rows;
 use ipam_audit_core::source::FaultCategory;
 use ipam_audit_ec2::{AwsInventory, IAM_POLICY};
 use ipam_audit_testkit::ec2::{Ec2Seed, Effect, Fault, Simulator, Throttling, seed};
@@ -32,7 +33,7 @@ async fn every_page_is_read_and_no_page_more() {
     let interfaces = read.interfaces.value().unwrap();
     assert_eq!(interfaces.len(), 2_402);
     assert_eq!(interfaces.iter().map(Interface::addresses).sum::<u32>(), 24_020);
-    assert!(interfaces.is_sorted_by(|a, b| a.id < b.id), "sorted by id, none twice");
+    assert!(interfaces.iter().is_sorted_by(|a, b| a.id < b.id), "sorted by id, none twice");
     let log = simulator.request_log();
     assert_eq!(log.count("DescribeNetworkInterfaces"), 3);
     for request in log.requests.iter().filter(|request| request.action == "DescribeNetworkInterfaces") {
@@ -114,7 +115,7 @@ async fn empty_pages_in_the_middle_do_not_end_a_listing() {
     simulator.faults().add(Fault::new(Effect::EmptyPage { page: 1 }).on("DescribeNetworkInterfaces").times(1));
     let read = inventory_of(&simulator).await.read(&all_of_small()).await;
     assert_eq!(read.interfaces.fault, None);
-    assert_eq!(read.interfaces.value().map(Vec::len), Some(1_502));
+    assert_eq!(read.interfaces.value().map(Rows::len), Some(1_502));
 }
 
 #[tokio::test]
@@ -123,7 +124,7 @@ async fn an_expired_token_begins_the_listing_anew() {
     simulator.faults().add(Fault::new(Effect::ExpiredToken { page: 2 }).on("DescribeNetworkInterfaces").times(1));
     let read = inventory_of(&simulator).await.read(&all_of_small()).await;
     assert_eq!(read.interfaces.fault, None);
-    assert_eq!(read.interfaces.value().map(Vec::len), Some(1_502));
+    assert_eq!(read.interfaces.value().map(Rows::len), Some(1_502));
     assert_eq!(simulator.request_log().count("DescribeNetworkInterfaces"), 4);
 }
 

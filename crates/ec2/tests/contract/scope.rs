@@ -2,6 +2,7 @@
 
 use ipam_audit_core::ids::VpcId;
 use ipam_audit_core::inventory::InventoryScope;
+use ipam_audit_core::rows::Rows;
 use ipam_audit_core::source::FaultCategory;
 
 use crate::check::Check;
@@ -50,7 +51,7 @@ async fn the_vpc_is_found_through_the_nodes() {
 
         let vpcs = inventory.vpcs.value().map(|vpcs| vpcs.iter().map(|vpc| vpc.id.clone()).collect::<Vec<_>>());
         check.expect("the nodes' VPC", vpcs, Some(vec![VpcId::new(vpc)]));
-        check.expect("its interfaces", inventory.interfaces.value().map(Vec::len), Some(1));
+        check.expect("its interfaces", inventory.interfaces.value().map(Rows::len), Some(1));
         check.expect("reservations of the subnet in use", inventory.reservations.value().map(Vec::len), Some(0));
         check.finish();
     }

@@ -134,7 +134,7 @@ mod tests {
     fn a_leak_that_no_cleaner_sees_says_so_and_how_to_remove_it() {
         let mut snapshot = cluster();
         interfaces(&mut snapshot).push(leaked("eni-leak", 300, &[]));
-        snapshot.ec2.instances = Reading::fresh(vec![instance("i-gone", "terminated", None)], now());
+        snapshot.ec2.instances = Reading::fresh(vec![instance("i-gone", "terminated", None)].into(), now());
         let outcome = twice(&snapshot, 900);
         let finding = &of(&outcome, CODE)[0];
         assert_eq!(
@@ -205,7 +205,7 @@ mod tests {
         }
         let mut snapshot = cluster();
         interfaces(&mut snapshot).push(leaked("eni-d", 300, &[]));
-        snapshot.ec2.instances = Reading::fresh(vec![instance("i-gone", "running", None)], now());
+        snapshot.ec2.instances = Reading::fresh(vec![instance("i-gone", "running", None)].into(), now());
         assert_eq!(proven(&snapshot, CODE), Vec::<String>::new(), "its instance runs and is another cluster's");
     }
 

@@ -84,7 +84,7 @@ mod tests {
         };
         snapshot.cni_nodes = Reading::fresh(vec![row(0), row(1)], now());
         snapshot.ec2.instances =
-            Reading::fresh(vec![instance("i-0", "running", None), instance("i-1", "running", None)], now());
+            Reading::fresh(vec![instance("i-0", "running", None), instance("i-1", "running", None)].into(), now());
         let outcome = twice(&snapshot, 30_000);
         assert_eq!(of_this_area(&outcome), Vec::<&Finding>::new());
         assert_eq!(outcome.suspects, []);

@@ -12,6 +12,7 @@ use crate::{
     finding::Subject,
     inventory::Interface,
     net::Prefix28,
+    rows::Rows,
     rules::Violations,
     snapshot::{BranchUse, Pod, PodPhase},
     source::Source,
@@ -64,12 +65,12 @@ fn is_of_vpc(facts: &Facts<'_>, pod: &Pod) -> bool {
 pub(super) struct Carriers<'a> {
     singles: HashMap<u32, usize>,
     prefixes: HashMap<Prefix28, usize>,
-    interfaces: &'a [Interface],
+    interfaces: &'a Rows<Interface>,
 }
 
 impl<'a> Carriers<'a> {
     pub(super) fn of(facts: &Facts<'a>) -> Self {
-        let interfaces = facts.snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
+        let interfaces = facts.snapshot.ec2.interfaces.value().unwrap_or(Rows::NONE);
         let mut carriers = Self { singles: HashMap::new(), prefixes: HashMap::new(), interfaces };
         for (at, interface) in interfaces.iter().enumerate() {
             let singles = interface.primary.iter().chain(&interface.secondary);

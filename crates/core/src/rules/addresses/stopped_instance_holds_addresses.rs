@@ -144,7 +144,7 @@ mod tests {
 
     fn with(row: Instance) -> ClusterSnapshot {
         let mut snapshot = cluster();
-        snapshot.ec2.instances = Reading::fresh(vec![row], now());
+        snapshot.ec2.instances = Reading::fresh(vec![row].into(), now());
         snapshot
     }
 

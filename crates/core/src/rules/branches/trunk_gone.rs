@@ -116,9 +116,9 @@ mod tests {
     fn an_instance_that_ends_takes_its_trunk_with_it() {
         let mut snapshot = cluster("m5.large", 1);
         drop_interface(&mut snapshot, "eni-trunk-0");
-        snapshot.ec2.instances = Reading::fresh(vec![instance("i-0", "shutting-down", None)], now());
+        snapshot.ec2.instances = Reading::fresh(vec![instance("i-0", "shutting-down", None)].into(), now());
         assert_eq!(answer(&snapshot, "IPAM331"), RuleAnswer::Passed);
-        snapshot.ec2.instances = Reading::fresh(vec![instance("i-0", "running", None)], now());
+        snapshot.ec2.instances = Reading::fresh(vec![instance("i-0", "running", None)].into(), now());
         assert_eq!(second_look(&snapshot, "IPAM331").len(), 1);
     }
 }

@@ -8,7 +8,6 @@ use crate::{
         discovery::Outlook,
         eni_config::{ChosenBy, Use},
     },
-    ids::SubnetId,
     inventory::Subnet,
     rules::{
         Violations,

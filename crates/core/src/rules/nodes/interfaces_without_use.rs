@@ -103,7 +103,7 @@ mod tests {
     fn node(interfaces: &[u32], attached_before: SignedDuration) -> ClusterSnapshot {
         let cluster = Cluster::new("10.0.0.0/20", &[("WARM_ENI_TARGET", "1")]).node("m5.large", 29, interfaces, 9);
         let mut snapshot = cluster.waiting_pod().snapshot();
-        for interface in &mut snapshot.ec2.interfaces.last_good.as_mut().unwrap().value {
+        for interface in snapshot.ec2.interfaces.last_good.as_mut().unwrap().value.iter_mut() {
             interface.attachment.as_mut().unwrap().attached_at = Some(now() - attached_before);
         }
         snapshot

@@ -7,6 +7,7 @@ use crate::{
     ids::{SubnetId, VpcId},
     inventory::{Interface, InterfaceKind},
     policy::AuditPolicy,
+    rows::Rows,
     rules::{Violations, sink},
     text,
 };
@@ -69,7 +70,7 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    let interfaces = facts.snapshot.ec2.interfaces.value().map_or(&[][..], Vec::as_slice);
+    let interfaces = facts.snapshot.ec2.interfaces.value().unwrap_or(Rows::NONE);
     // The sum over all VPCs is cheap and mostly below any line.
     let all: u32 = interfaces.iter().map(units).sum();
     if text::percent(all, DEFAULT) <= NEAR {
