@@ -6,11 +6,12 @@
 
 use std::{borrow::Cow, cell::RefCell, fmt, io::Read};
 
+use ipam_audit_api::views::why;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{error::Category, value::RawValue};
+use serde_json::value::RawValue;
 
 /// Arrays and answers inside of arrays are unwrapped so deep.
 const DEEPEST: usize = 4;
@@ -42,33 +43,9 @@ pub(crate) fn items(text: impl Read, list_key: &str, item: &mut dyn FnMut(&str))
 
 /// An error in words, without any of the file's own: values may be secret.
 pub(crate) fn describe(error: &serde_json::Error) -> String {
-    let place = match error.line() {
-        0 => String::new(),
-        line => format!(" at line {line}, column {}", error.column()),
-    };
-    match error.classify() {
-        Category::Io => format!("it cannot be read further: {}", io_words(error)),
-        Category::Eof => format!("it ends too early{place}"),
-        Category::Syntax => format!("it is not JSON{place}"),
-        Category::Data => match expected(&error.to_string()) {
-            Some(expected) => format!("expected {expected}{place}"),
-            None => format!("a value makes no sense{place}"),
-        },
-    }
-}
-
-/// What should have been there, from `invalid type: string "…", expected a map at line 1 column 2`. Other texts may have
-/// a piece of the value in them.
-fn expected(text: &str) -> Option<&str> {
-    let (_, expected) = text.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
-    let expected = expected.split(" at line ").next()?;
-    Some(if expected.starts_with("struct ") { "an object" } else { expected })
-}
-
-fn io_words(error: &serde_json::Error) -> String {
-    match error.io_error_kind() {
-        Some(kind) => kind.to_string(),
-        None => "unknown error".to_owned(),
+    match error.line() {
+        0 => why(error),
+        line => format!("{} at line {line}, column {}", why(error), error.column()),
     }
 }
 

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use ipam_audit_core::snapshot::ServiceAccount;
-use kube::core::ObjectMeta;
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration as FullMutatingWebhooks,
+    core::v1::ServiceAccount as FullServiceAccount,
+};
+use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
 use super::{
@@ -12,7 +16,8 @@ use super::{
 };
 
 /// A `ServiceAccount`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Resource)]
+#[resource(inherit = FullServiceAccount)]
 pub struct ServiceAccountView {
     #[serde(default, deserialize_with = "meta::service_account")]
     metadata: ObjectMeta,
@@ -34,8 +39,11 @@ impl ServiceAccountView {
 }
 
 /// A `MutatingWebhookConfiguration`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Resource)]
+#[resource(inherit = FullMutatingWebhooks)]
 pub struct MutatingWebhooksView {
+    #[serde(default, deserialize_with = "meta::bare")]
+    metadata: ObjectMeta,
     webhooks: Option<Vec<Webhook>>,
 }
 

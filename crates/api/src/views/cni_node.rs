@@ -1,15 +1,12 @@
 //! `CNINode` of the VPC resource controller: what the CNI asked for on a node.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use ipam_audit_core::{ids::InstanceId, snapshot::CniNode};
-use kube::{
-    Resource,
-    core::{ClusterResourceScope, ObjectMeta},
-};
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 
-use super::{Interner, Malformed, meta};
+use super::{Interner, Malformed, foreign::foreign, meta};
 
 /// The feature by which ipamd asks for a trunk.
 pub const FEATURE_TRUNK: &str = "SecurityGroupsForPods";
@@ -39,34 +36,7 @@ struct Feature {
     value: Option<String>,
 }
 
-impl Resource for CniNodeView {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "CNINode".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "vpcresources.k8s.aws".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1alpha1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "cninodes".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+foreign!(CniNodeView, ClusterResourceScope, "CNINode", "cninodes", "vpcresources.k8s.aws", ["v1alpha1"]);
 
 impl CniNodeView {
     /// The row of a snapshot.

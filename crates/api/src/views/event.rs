@@ -98,9 +98,11 @@ impl EventView {
         let meta = &self.metadata;
         let name = self.regarding.name.as_deref();
         let name = name.ok_or_else(|| Malformed::missing("Event", meta, "the name of what it is about"))?;
+        let text = self.note.as_deref().unwrap_or_default();
+        // Events about many pods of one cause say the same.
+        let message = interner.text(&text.chars().take(LONGEST_TEXT).collect::<String>());
         let mut shared = |text: Option<&str>| interner.text(text.unwrap_or_default());
         let namespace = self.regarding.namespace.as_deref().filter(|_| self.regarding.kind.as_deref() != Some("Node"));
-        let text = self.note.as_deref().unwrap_or_default();
         Ok(Some(Event {
             kind: shared(self.regarding.kind.as_deref()),
             namespace: shared(namespace),
@@ -108,7 +110,7 @@ impl EventView {
             reason: shared(self.reason.as_deref()),
             severity: shared(self.severity.as_deref()),
             action: self.action.as_deref().filter(|action| !action.is_empty()).map(|action| shared(Some(action))),
-            message: text.chars().take(LONGEST_TEXT).collect::<String>().into(),
+            message,
             last_at: self.last_seen(),
         }))
     }

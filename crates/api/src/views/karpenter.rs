@@ -9,7 +9,7 @@ use ipam_audit_core::{
 use kube::core::ObjectMeta;
 use serde::Deserialize;
 
-use super::{Interner, Malformed, meta};
+use super::{Interner, Malformed, foreign::foreign, meta};
 
 const NODE_POOL: &str = "karpenter.sh/nodepool";
 
@@ -77,6 +77,8 @@ struct Subnet {
     zone: String,
 }
 
+foreign!(NodeClassView, ClusterResourceScope, "EC2NodeClass", "ec2nodeclasses", "karpenter.k8s.aws", ["v1", "v1beta1"]);
+
 impl NodeClassView {
     /// The row of a snapshot.
     pub fn row(&self, interner: &mut Interner) -> Result<NodeClass, Malformed> {
@@ -139,6 +141,8 @@ struct NodeRequirement {
     values: Option<Vec<String>>,
 }
 
+foreign!(NodePoolView, ClusterResourceScope, "NodePool", "nodepools", "karpenter.sh", ["v1", "v1beta1"]);
+
 impl NodePoolView {
     /// The row of a snapshot.
     pub fn row(&self, interner: &mut Interner) -> Result<NodePool, Malformed> {
@@ -175,6 +179,8 @@ struct NodeClaimStatus {
     node_name: Option<String>,
     conditions: Option<Vec<Condition>>,
 }
+
+foreign!(NodeClaimView, ClusterResourceScope, "NodeClaim", "nodeclaims", "karpenter.sh", ["v1", "v1beta1"]);
 
 impl NodeClaimView {
     /// The row of a snapshot.

@@ -7,8 +7,10 @@
 mod access;
 mod aws_node;
 mod cni_node;
+mod decode;
 mod env;
 mod event;
+mod foreign;
 mod intern;
 mod karpenter;
 mod meta;
@@ -22,8 +24,10 @@ pub use aws_node::{
     AwsNodePodRow, AwsNodePodView, CniContainer, CniTemplate, DaemonSetView, aws_node_pods, cni_places,
 };
 pub use cni_node::{CniNodeView, FEATURE_TRUNK};
+pub use decode::{Unfit, decode, why};
 pub use env::{ConfigMapKey, ConfigMapView, ConfigMaps, EnvView, config_maps_of};
 pub use event::{EventView, POD_SANDBOX_FAILED, Refusal};
+pub use foreign::Foreign;
 pub use intern::Interner;
 pub use karpenter::{NodeClaimView, NodeClassView, NodePoolView};
 pub use networking::{EniConfigView, NetworkPolicyView, SecurityGroupPolicyView, ServiceView};

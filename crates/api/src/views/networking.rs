@@ -6,11 +6,14 @@ use ipam_audit_core::{
     ids::SubnetId,
     snapshot::{EniConfig, NetworkPolicy, Requirement, SecurityGroupPolicy, Selector, Service},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::ObjectMeta;
+use k8s_openapi::{
+    api::{core::v1::Service as FullService, networking::v1::NetworkPolicy as FullNetworkPolicy},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
-use super::{Interner, Malformed, meta};
+use super::{Interner, Malformed, foreign::foreign, meta};
 
 /// A label selector as rows keep it.
 pub(super) fn selector(from: &LabelSelector, interner: &mut Interner) -> Selector {
@@ -42,6 +45,8 @@ struct EniConfigSpec {
     subnet: Option<String>,
     security_groups: Option<Vec<String>>,
 }
+
+foreign!(EniConfigView, ClusterResourceScope, "ENIConfig", "eniconfigs", "crd.k8s.amazonaws.com", ["v1alpha1"]);
 
 impl EniConfigView {
     /// The row of a snapshot.
@@ -81,6 +86,15 @@ struct Groups {
     group_ids: Option<Vec<String>>,
 }
 
+foreign!(
+    SecurityGroupPolicyView,
+    NamespaceResourceScope,
+    "SecurityGroupPolicy",
+    "securitygrouppolicies",
+    "vpcresources.k8s.aws",
+    ["v1beta1"]
+);
+
 impl SecurityGroupPolicyView {
     /// The row of a snapshot.
     pub fn row(&self, interner: &mut Interner) -> Result<SecurityGroupPolicy, Malformed> {
@@ -97,7 +111,8 @@ impl SecurityGroupPolicyView {
 }
 
 /// A `NetworkPolicy`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Resource)]
+#[resource(inherit = FullNetworkPolicy)]
 pub struct NetworkPolicyView {
     #[serde(default, deserialize_with = "meta::bare")]
     metadata: ObjectMeta,
@@ -125,7 +140,8 @@ impl NetworkPolicyView {
 }
 
 /// A `Service`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Resource)]
+#[resource(inherit = FullService)]
 pub struct ServiceView {
     #[serde(default, deserialize_with = "meta::bare")]
     metadata: ObjectMeta,

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use ipam_audit_core::snapshot::Workload;
-use kube::core::ObjectMeta;
+use k8s_openapi::api::apps::v1::Deployment as FullDeployment;
+use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
 use super::{CniContainer, ConfigMaps, Interner, Malformed, meta};
 
 /// A Deployment.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Resource)]
+#[resource(inherit = FullDeployment)]
 pub struct DeploymentView {
     #[serde(default, deserialize_with = "meta::bare")]
     metadata: ObjectMeta,
