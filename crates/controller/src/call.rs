@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
+use ipam_audit_api::views::why;
 use ipam_audit_core::{
     rights,
     source::{FaultCategory, SourceFault},
@@ -28,6 +29,8 @@ impl fmt::Display for CallError {
             Self::Kube(kube::Error::Api(status)) => f.write_str(&status.message),
             Self::TimedOut(limit) => write!(f, "the API server did not answer within {} seconds", limit.as_secs()),
             Self::Kube(_) if self.category() == FaultCategory::Unreachable => f.write_str(AWAY),
+            // An error of decoding may quote what it could not decode.
+            Self::Kube(kube::Error::SerdeError(error)) => f.write_str(&why(error)),
             Self::Kube(error) => write!(f, "{error}"),
         }
     }

@@ -10,7 +10,9 @@ mod backoff;
 mod call;
 mod clients;
 mod collect;
+mod config_maps;
 mod crds;
+mod discovery;
 mod error;
 mod lease;
 mod metrics;
@@ -25,6 +27,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod wire;
 
 pub use admin::LogFilter;
 pub use call::CallError;

@@ -40,7 +40,7 @@ pub struct Settings {
     pub retry_min: Duration,
     /// The longest.
     pub retry_max: Duration,
-    /// How often optional kinds, the own kinds and ConfigMaps are looked up again.
+    /// How often it is looked up which optional kinds are installed, whether the own kinds are, and what ConfigMaps say.
     pub discovery_interval: Duration,
     /// How many objects are written at the same time.
     pub write_concurrency: usize,
@@ -72,7 +72,7 @@ impl Default for Settings {
             fault_grace: Duration::from_secs(10),
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),
-            discovery_interval: Duration::from_mins(5),
+            discovery_interval: Duration::from_mins(1),
             write_concurrency: 16,
             writes_per_second: 400,
             events_per_minute: 20,

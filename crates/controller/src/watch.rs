@@ -3,22 +3,21 @@
 //! Lists are streamed, which spares the API server and this process: one object at a time is decoded. An API server
 //! that refuses that, or never finishes, gets lists in pages instead. The position survives interruptions, so that a
 //! lost connection costs no relist; a position that the server has forgotten does. kube's own `watcher` is not used
-//! because it neither falls back nor tells when a quiet watch is well again.
+//! because it neither falls back nor tells when a quiet watch is well again, and because one object that it cannot
+//! decode costs a whole page of a list.
 
 use std::{
-    fmt::Debug,
-    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures::{Stream, StreamExt};
+use futures::AsyncBufRead;
 use ipam_audit_core::source::{FaultCategory, SourceFault};
 use jiff::Timestamp;
 use kube::{
-    Api, Resource, ResourceExt,
-    api::{ListParams, WatchEvent, WatchParams},
-    runtime::watcher::Event,
+    Client, Resource, ResourceExt,
+    api::{ListParams, WatchParams},
+    core::Request,
 };
 use serde::de::DeserializeOwned;
 use tokio::{sync::Notify, time::Instant};
@@ -27,6 +26,7 @@ use crate::{
     backoff::{Backoff, jittered},
     call::{AWAY, CallError, READ_LIMIT, within},
     settings::Settings,
+    wire::{self, Item, Line, Lines},
 };
 
 /// How long the server keeps one watch open; the client waits a little longer before it calls it dead.
@@ -41,6 +41,20 @@ const SHORTEST_SESSION: Duration = Duration::from_secs(1);
 const OUTAGE: Duration = Duration::from_secs(2);
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
+/// What a watch tells, in order.
+pub(crate) enum Event<K> {
+    /// A list begins.
+    Begin,
+    /// An object of the list under way.
+    Listed(Item<K>),
+    /// The list is complete.
+    Complete,
+    /// An object is new or has changed.
+    Changed(Item<K>),
+    /// An object is gone.
+    Gone(Item<K>),
+}
+
 /// What becomes of a watch's events and of its health.
 pub(crate) trait Sink<K>: Send + Sync {
     /// The next event, in order.
@@ -49,8 +63,8 @@ pub(crate) trait Sink<K>: Send + Sync {
     fn connected(&self);
     /// The watch is interrupted; it tries again by itself.
     fn failed(&self, fault: SourceFault);
-    /// An event could not be decoded.
-    fn undecodable(&self, error: &str);
+    /// A line of the watch was no event.
+    fn unreadable(&self, what: &'static str);
     /// From now on lists come in pages.
     fn paged(&self);
     /// Everything up to this resource version has been told.
@@ -58,8 +72,10 @@ pub(crate) trait Sink<K>: Send + Sync {
 }
 
 /// What to watch.
-pub(crate) struct Watch<K> {
-    pub(crate) api: Api<K>,
+pub(crate) struct Watch {
+    pub(crate) client: Client,
+    /// The path of the resource, as in `/api/v1/pods`.
+    pub(crate) path: String,
     /// The resource, as in a ClusterRole.
     pub(crate) resource: String,
     pub(crate) fields: Option<String>,
@@ -137,11 +153,18 @@ enum Lists {
 }
 
 /// Runs a watch for ever.
-pub(crate) async fn run<K>(watch: Watch<K>, sink: impl Sink<K>)
+pub(crate) async fn run<K>(watch: Watch, sink: impl Sink<K>)
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource + DeserializeOwned + Send + 'static,
 {
-    let mut session = Session { watch: &watch, sink: &sink, lists: Lists::Streamed, position: None, failing: false };
+    let mut session = Session {
+        watch: &watch,
+        sink: &sink,
+        lists: Lists::Streamed,
+        position: None,
+        failing: false,
+        kind: std::marker::PhantomData,
+    };
     let mut backoff = Backoff::new(watch.pace.min, watch.pace.max);
     loop {
         let started = Instant::now();
@@ -175,18 +198,19 @@ async fn pause_after(started: Instant) {
 }
 
 struct Session<'a, K, S> {
-    watch: &'a Watch<K>,
+    watch: &'a Watch,
     sink: &'a S,
     lists: Lists,
     /// The resource version up to which the sink is current; none before the first complete list.
     position: Option<String>,
     /// Whether the last attempt failed and no later one succeeded.
     failing: bool,
+    kind: std::marker::PhantomData<fn() -> K>,
 }
 
 impl<K, S> Session<'_, K, S>
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource + DeserializeOwned + Send + 'static,
     S: Sink<K>,
 {
     async fn run(&mut self) -> Result<(), Interruption> {
@@ -194,15 +218,17 @@ where
             self.list().await?;
         }
         let streamed = self.position.is_none();
-        let params = self.params(streamed);
         let version = self.position.clone().unwrap_or_else(|| "0".to_owned());
-        let start = within(READ_LIMIT, self.watch.api.watch(&params, &version)).await;
-        let stream = start.map_err(|error| self.refused(&error, streamed))?;
+        let start = async {
+            let request = Request::new(self.watch.path.as_str()).watch(&self.params(streamed), &version);
+            wire::watch(&self.watch.client, request.map_err(kube::Error::BuildRequest)?).await
+        };
+        let lines = within(READ_LIMIT, start).await.map_err(|error| self.refused(&error, streamed))?;
         if streamed {
-            self.sink.event(Event::Init);
+            self.sink.event(Event::Begin);
         }
         self.connected();
-        self.follow(stream, streamed).await
+        self.follow(lines, streamed).await
     }
 
     fn params(&self, streamed: bool) -> WatchParams {
@@ -218,46 +244,40 @@ where
     /// Takes a streamed list up to its end mark, then the changes, until the server ends the session.
     async fn follow(
         &mut self,
-        stream: impl Stream<Item = kube::Result<WatchEvent<K>>>,
+        mut lines: Lines<impl AsyncBufRead + Unpin>,
         mut listing: bool,
     ) -> Result<(), Interruption> {
-        let mut stream = pin!(stream);
         loop {
             let patience = if listing { STREAMED_LIST_IDLE } else { SESSION + SESSION_MARGIN };
-            let item = match tokio::time::timeout(patience, stream.next()).await {
-                Ok(Some(item)) => item,
+            let line = match tokio::time::timeout(patience, lines.next()).await {
+                Ok(Ok(Some(line))) => line,
+                Ok(Err(error)) => return Err(self.refused(&error.into(), listing)),
                 Err(_) if listing => return Err(Interruption::NotStreamed),
-                Ok(None) | Err(_) => return Ok(()),
+                Ok(Ok(None)) | Err(_) => return Ok(()),
             };
-            match item {
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) if listing => {
-                    self.sink.event(Event::InitApply(object));
-                }
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                    let version = object.resource_version();
-                    self.sink.event(Event::Apply(object));
+            match line {
+                Line::Changed(item) if listing => self.sink.event(Event::Listed(item)),
+                Line::Changed(item) => {
+                    let version = version_of(&item);
+                    self.sink.event(Event::Changed(item));
                     self.moved(version);
                 }
-                Ok(WatchEvent::Deleted(object)) => {
-                    let version = object.resource_version().filter(|_| !listing);
-                    self.sink.event(Event::Delete(object));
+                Line::Deleted(item) => {
+                    let version = version_of(&item).filter(|_| !listing);
+                    self.sink.event(Event::Gone(item));
                     self.moved(version);
                 }
-                Ok(WatchEvent::Bookmark(bookmark)) => {
-                    let ends_list = listing && bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END);
-                    if ends_list {
+                Line::Bookmark { version, annotations } => {
+                    if listing && annotations.contains_key(INITIAL_EVENTS_END) {
                         listing = false;
-                        self.sink.event(Event::InitDone);
+                        self.sink.event(Event::Complete);
                     }
                     if !listing {
-                        self.moved(Some(bookmark.metadata.resource_version));
+                        self.moved(Some(version));
                     }
                 }
-                Ok(WatchEvent::Error(status)) => return Err(self.refused(&kube::Error::Api(status).into(), listing)),
-                Err(kube::Error::SerdeError(error)) => self.sink.undecodable(&error.to_string()),
-                // kube takes a line that it cannot decode for a status, of which nothing is set.
-                Err(kube::Error::Api(status)) if status.code == 0 => self.sink.undecodable("not of the kind's shape"),
-                Err(error) => return Err(self.refused(&error.into(), listing)),
+                Line::Failed(status) => return Err(self.refused(&kube::Error::Api(status).into(), listing)),
+                Line::Unreadable(what) => self.sink.unreadable(what),
             }
         }
     }
@@ -270,19 +290,22 @@ where
             limit: Some(PAGE),
             ..ListParams::default()
         };
-        self.sink.event(Event::Init);
+        self.sink.event(Event::Begin);
         loop {
-            let page = within(READ_LIMIT, self.watch.api.list(&params)).await;
-            let page = page.map_err(|error| match error {
+            let page = async {
+                let request = Request::new(self.watch.path.as_str()).list(&params);
+                wire::page(&self.watch.client, request.map_err(kube::Error::BuildRequest)?).await
+            };
+            let page = within(READ_LIMIT, page).await.map_err(|error| match error {
                 CallError::Kube(kube::Error::Api(status)) if status.code == 410 => Interruption::Expired,
                 error => Interruption::Failed(error.fault("list", &self.watch.resource)),
             })?;
             self.connected();
-            page.items.into_iter().for_each(|object| self.sink.event(Event::InitApply(object)));
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            page.items.into_iter().for_each(|item| self.sink.event(Event::Listed(item)));
+            params.continue_token = page.next;
             if params.continue_token.is_none() {
-                self.sink.event(Event::InitDone);
-                self.moved(page.metadata.resource_version);
+                self.sink.event(Event::Complete);
+                self.moved(page.version);
                 return Ok(());
             }
         }
@@ -315,6 +338,14 @@ where
     }
 }
 
+/// An object has a version also when it does not fit its view.
+fn version_of<K: Resource>(item: &Item<K>) -> Option<String> {
+    match item {
+        Ok(object) => object.resource_version(),
+        Err(unfit) => unfit.meta.resource_version.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -344,7 +375,17 @@ mod tests {
 
     impl Sink<PodView> for Diary {
         fn event(&self, event: Event<PodView>) {
-            self.note(event.to_string());
+            let name = |item: Item<PodView>| match item {
+                Ok(object) => object.name_any(),
+                Err(unfit) => format!("{}?", unfit.object()),
+            };
+            self.note(match event {
+                Event::Begin => "begin".to_owned(),
+                Event::Listed(item) => format!("listed {}", name(item)),
+                Event::Complete => "complete".to_owned(),
+                Event::Changed(item) => format!("changed {}", name(item)),
+                Event::Gone(item) => format!("gone {}", name(item)),
+            });
         }
 
         fn connected(&self) {
@@ -355,8 +396,8 @@ mod tests {
             self.note(format!("failed {}", fault.category.name()));
         }
 
-        fn undecodable(&self, _: &str) {
-            self.note("undecodable".to_owned());
+        fn unreadable(&self, _: &'static str) {
+            self.note("unreadable".to_owned());
         }
 
         fn paged(&self) {
@@ -390,7 +431,8 @@ mod tests {
         let diary = Diary::default();
         let (client, _) = client(answer);
         let watch = Watch {
-            api: Api::<PodView>::all(client),
+            client,
+            path: "/api/v1/pods".to_owned(),
             resource: "pods".to_owned(),
             fields: None,
             labels: None,
@@ -429,7 +471,7 @@ mod tests {
             }
             _ => Answer::Never,
         });
-        let want = ["Init", "connected", "InitApply(a)", "InitDone", "Apply(a)", "Delete(a)", "connected"];
+        let want = ["begin", "connected", "listed a", "complete", "changed a", "gone a", "connected"];
         assert_eq!(words.await, want);
     }
 
@@ -449,7 +491,7 @@ mod tests {
                 (true, _) => lines(&[event("ADDED", pod("c", "7"))]),
             }
         });
-        let want = ["paged", "Init", "connected", "InitApply(a)", "connected", "InitApply(b)", "InitDone", "connected"];
+        let want = ["paged", "begin", "connected", "listed a", "connected", "listed b", "complete", "connected"];
         assert_eq!(words.await, want);
     }
 
@@ -462,7 +504,7 @@ mod tests {
             2 => lines(&[event("ERROR", json!({"kind": "Status", "code": 410, "reason": "Expired"}))]),
             _ => lines(&[bookmark("9", true)]),
         });
-        let want = ["Init", "connected", "InitDone", "failed ServerFault", "connected", "Init", "connected"];
+        let want = ["begin", "connected", "complete", "failed ServerFault", "connected", "begin", "connected"];
         assert_eq!(words.await, want);
     }
 
@@ -474,18 +516,56 @@ mod tests {
             _ => lines(&[bookmark("7", true)]),
         });
         let denied = format!("failed {}", FaultCategory::Denied.name());
-        assert_eq!(words.await, [denied.as_str(), &denied, "Init", "connected", "InitDone"]);
+        assert_eq!(words.await, [denied.as_str(), &denied, "begin", "connected", "complete"]);
+    }
+
+    /// A pod whose address is no text.
+    fn odd(name: &str, version: &str) -> Value {
+        let mut odd = pod(name, version);
+        odd["status"] = json!({"podIP": 7});
+        odd
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_object_that_cannot_be_decoded_does_not_stop_the_rest() {
-        let words = watch_until(5, |_| {
-            lines(&[
-                event("ADDED", json!({"metadata": {"name": ["not", "a", "name"]}})),
+    async fn one_object_that_does_not_fit_spoils_no_other_in_a_stream_and_moves_the_position() {
+        let asked = AtomicUsize::new(0);
+        let words = watch_until(9, move |request| match asked.fetch_add(1, SeqCst) {
+            0 => lines(&[
+                event("ADDED", odd("a", "5")),
                 event("ADDED", pod("b", "6")),
+                event("NEWS", json!({})),
                 bookmark("7", true),
-            ])
+                event("MODIFIED", odd("b", "8")),
+                event("DELETED", odd("a", "9")),
+            ]),
+            _ => {
+                assert!(request.query.contains("resourceVersion=9"), "{}", request.query);
+                lines(&[])
+            }
         });
-        assert_eq!(words.await, ["Init", "connected", "undecodable", "InitApply(b)", "InitDone"]);
+        let want = [
+            "begin",
+            "connected",
+            "listed a?",
+            "listed b",
+            "unreadable",
+            "complete",
+            "changed b?",
+            "gone a?",
+            "connected",
+        ];
+        assert_eq!(words.await, want);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_object_that_does_not_fit_spoils_no_other_of_its_page() {
+        let words = watch_until(6, |request| {
+            if request.query.contains("sendInitialEvents") {
+                return refused(422, "Invalid");
+            }
+            ok(&json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "6"},
+                "items": [pod("a", "1"), odd("b", "2"), pod("c", "3")]}))
+        });
+        assert_eq!(words.await, ["paged", "begin", "connected", "listed a", "listed b?", "listed c"]);
     }
 }

@@ -236,6 +236,11 @@ impl DaemonSetView {
         labelled || self.containers().iter().any(|container| container.shared.runs_the_cni())
     }
 
+    /// Pods that it should have.
+    pub const fn desired_pods(&self) -> Option<u32> {
+        self.status.desired
+    }
+
     /// Pods that it has now, as its controller counts them.
     pub fn current_pods(&self) -> u32 {
         self.status.current.unwrap_or_default()
@@ -261,6 +266,11 @@ impl DaemonSetView {
                 updated: self.status.updated,
             },
         })
+    }
+
+    /// The images of its containers.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.containers().iter().map(|container| container.shared.image())
     }
 
     /// The row among a snapshot's workloads.

@@ -46,6 +46,11 @@ impl ConfigMapView {
     }
 }
 
+/// The ConfigMaps that decide about addresses, whatever the VPC CNI's environment says.
+pub fn system_config_maps() -> impl Iterator<Item = ConfigMapKey> {
+    SYSTEM_MAPS.into_iter().map(|name| key(&SYSTEM_NAMESPACE.into(), name))
+}
+
 /// Where a ConfigMap is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigMapKey {

@@ -25,7 +25,7 @@ pub use aws_node::{
 };
 pub use cni_node::{CniNodeView, FEATURE_TRUNK};
 pub use decode::{Unfit, decode, why};
-pub use env::{ConfigMapKey, ConfigMapView, ConfigMaps, EnvView, config_maps_of};
+pub use env::{ConfigMapKey, ConfigMapView, ConfigMaps, EnvView, config_maps_of, system_config_maps};
 pub use event::{EventView, POD_SANDBOX_FAILED, Refusal};
 pub use foreign::Foreign;
 pub use intern::Interner;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ipam_audit_core::snapshot::Workload;
+use ipam_audit_core::snapshot::{Workload, is_karpenter, is_resource_controller};
 use k8s_openapi::api::apps::v1::Deployment as FullDeployment;
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
@@ -38,12 +38,23 @@ struct PodSpec {
 }
 
 impl DeploymentView {
+    /// Whether it is one of the programs whose settings decide about addresses: Karpenter, the VPC resource controller.
+    pub fn manages_addresses(&self) -> bool {
+        let (namespace, name) = (self.metadata.namespace.as_deref(), self.metadata.name.as_deref());
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        is_karpenter(name, self.containers().map(CniContainer::image)) || is_resource_controller(namespace, name)
+    }
+
+    fn containers(&self) -> impl Iterator<Item = &CniContainer> {
+        self.spec.template.spec.containers.iter().flatten()
+    }
+
     /// The row of a snapshot.
     pub fn row(&self, maps: &ConfigMaps, interner: &mut Interner) -> Result<Workload, Malformed> {
         let meta = &self.metadata;
         let name = Malformed::or_name("Deployment", meta)?;
         let place = (meta.namespace.as_deref().unwrap_or_default(), name);
-        let containers: Vec<&CniContainer> = self.spec.template.spec.containers.iter().flatten().collect();
+        let containers: Vec<&CniContainer> = self.containers().collect();
         Ok(row(place, &containers, self.spec.replicas, maps, interner))
     }
 }

@@ -10,11 +10,14 @@ use ipam_audit_api::views::{
     Interner, Malformed, aws_node_pods, cni_places, config_maps_of,
 };
 use ipam_audit_core::{
-    snapshot::AwsNode,
-    source::{FaultCategory, Reading, SourceFault},
+    snapshot::{AwsNode, Workload},
+    source::{FaultCategory, Reading},
 };
 use jiff::Timestamp;
-use kube::{ResourceExt, core::Selector};
+use kube::{
+    Resource,
+    core::{ObjectMeta, Selector},
+};
 
 use super::{
     Census, Counted, Part, Rows,
@@ -42,6 +45,8 @@ struct DaemonSetRow {
     /// Whether its label or an image says so.
     is_vpc_cni: bool,
     template: Option<CniTemplate>,
+    images: Box<[Arc<str>]>,
+    desired: Option<u32>,
 }
 
 /// All DaemonSets: there are few, and which one an audit means is its own decision.
@@ -63,15 +68,19 @@ impl Rows<DaemonSetView> for DaemonSets {
             selector: Selector::try_from(selector).map(|selector| selector.to_string()).unwrap_or_default(),
             is_vpc_cni: object.is_vpc_cni(),
             template: object.template(),
+            images: object.images().map(|image| interner.text(image)).collect(),
+            desired: object.desired_pods(),
         };
         Ok(self.table.apply(place, row))
     }
 
     fn remove(&mut self, object: &DaemonSetView) -> Changed {
-        let Ok((namespace, name)) = object.place() else {
-            return Changed::No;
-        };
-        self.table.remove(&Place { namespace: namespace.into(), name: name.into() })
+        self.lose(object.meta())
+    }
+
+    fn lose(&mut self, meta: &ObjectMeta) -> Changed {
+        let text = |text: Option<&str>| text.unwrap_or_default().into();
+        self.table.remove(&Place { namespace: text(meta.namespace.as_deref()), name: text(meta.name.as_deref()) })
     }
 
     fn finish(&mut self) -> Changed {
@@ -89,6 +98,22 @@ impl Counted for DaemonSets {
             hash_shown(row, hasher);
             row.selector.len()
         })
+    }
+}
+
+impl DaemonSets {
+    /// All of them as workloads, sorted. Their environments are nobody's business; the CNI's is read on its own.
+    pub(crate) fn workloads(&self) -> Vec<Workload> {
+        let workload = |(place, row): (&Place, &DaemonSetRow)| Workload {
+            namespace: place.namespace.clone(),
+            name: place.name.clone(),
+            images: row.images.clone(),
+            env: Arc::default(),
+            replicas: row.desired,
+        };
+        let mut workloads: Vec<Workload> = self.table.entries().map(workload).collect();
+        workloads.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        workloads
     }
 }
 
@@ -123,7 +148,11 @@ impl Rows<AwsNodePodView> for AwsNodePods {
     }
 
     fn remove(&mut self, object: &AwsNodePodView) -> Changed {
-        let changed = object.uid().map_or(Changed::No, |uid| self.table.remove(&uid_key(&uid)));
+        self.lose(object.meta())
+    }
+
+    fn lose(&mut self, meta: &ObjectMeta) -> Changed {
+        let changed = meta.uid.as_ref().map_or(Changed::No, |uid| self.table.remove(&uid_key(uid)));
         self.containers.retain(|container| Arc::strong_count(container) > 1);
         changed
     }
@@ -215,9 +244,7 @@ impl Cni {
     /// A reading with the pods of one more DaemonSet; as old as the older, and faulty if either is.
     fn with_pods(&self, reading: Reading<AwsNode>, place: &Place, now: Timestamp) -> Reading<AwsNode> {
         let pods = match self.pods.get(place) {
-            Some(part) => {
-                part.health.reading(now, || aws_node_pods(part.rows.table.rows(), &place.namespace, &self.maps))
-            }
+            Some(part) => part.reading(now, |rows| aws_node_pods(rows.table.rows(), &place.namespace, &self.maps)),
             None => Reading::missing(FaultCategory::Pending, "the pods of the VPC CNI are not listed yet"),
         };
         let fault = reading.fault.or(pods.fault);
@@ -246,12 +273,4 @@ fn not_found(expected: &Place) -> String {
          set spec.cni.namespace and spec.cni.daemonSet to where the VPC CNI runs",
         expected.namespace, expected.name
     )
-}
-
-/// The fault of a ConfigMap in words for an unresolved variable.
-pub(crate) fn config_map_fault(fault: &SourceFault) -> String {
-    match fault.category {
-        FaultCategory::NotFound => "there is no such ConfigMap".to_owned(),
-        _ => fault.message.clone(),
-    }
 }

@@ -6,8 +6,12 @@
 
 mod census;
 mod cni;
+mod config_maps;
+mod events;
 mod health;
+mod left_out;
 mod nodes;
+mod objects;
 mod pods;
 mod reports;
 mod sink;
@@ -18,20 +22,36 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use ipam_audit_api::{
     v1alpha1::{NodeIpamReport, SubnetIpamReport},
-    views::{ConfigMaps, Interner, Malformed},
+    views::{
+        CniNodeView, ConfigMaps, EniConfigView, Interner, Malformed, NodeClaimView, NodeClassView, NodePoolView,
+        SecurityGroupPolicyView,
+    },
 };
+use ipam_audit_core::{
+    snapshot::{
+        CniNode, EniConfig, NetworkPolicy, NodeClaim, NodeClass, NodePool, SecurityGroupPolicy, Service,
+        ServiceAccount, Workload,
+    },
+    source::Reading,
+};
+use jiff::Timestamp;
+use kube::core::ObjectMeta;
 use tokio::sync::watch;
 
 pub(crate) use census::{Census, Counted, Watched};
-pub(crate) use cni::{AwsNodePods, Cni, Place, Target, config_map_fault};
+pub(crate) use cni::{AwsNodePods, Cni, Place, Target};
+pub(crate) use config_maps::SystemMaps;
+pub(crate) use events::Events;
 pub(crate) use health::{Counts, Health, may_pass};
-pub(crate) use nodes::{CniNodes, Nodes};
+use left_out::LeftOut;
+pub(crate) use nodes::Nodes;
+pub(crate) use objects::{MayBeAbsent, Objects, Optional, Presence, View};
 pub(crate) use pods::{Pods, Refusals};
 pub(crate) use reports::{Report, Reports, version};
 pub(crate) use sink::IndexSink;
@@ -46,6 +66,8 @@ pub(crate) trait Rows<K> {
     fn apply(&mut self, object: &K, interner: &mut Interner) -> Result<Changed, Malformed>;
     /// An object is gone.
     fn remove(&mut self, object: &K) -> Changed;
+    /// An object of which only this is known is gone, or can no longer be understood.
+    fn lose(&mut self, meta: &ObjectMeta) -> Changed;
     /// The list is complete: what it did not name is gone.
     fn finish(&mut self) -> Changed;
     /// How many rows there are.
@@ -57,13 +79,26 @@ pub(crate) trait Rows<K> {
 pub(crate) struct Part<R> {
     pub(crate) rows: R,
     pub(crate) health: Health,
+    left_out: LeftOut,
     /// Whether the list under way changed something.
     touched: bool,
 }
 
 impl<R: Default> Part<R> {
     pub(crate) fn new(what: &'static str, grace: Duration) -> Self {
-        Self { rows: R::default(), health: Health::new(what, grace), touched: false }
+        let (rows, left_out) = (R::default(), LeftOut::default());
+        Self { rows, health: Health::new(what, grace), left_out, touched: false }
+    }
+}
+
+impl<R> Part<R> {
+    /// The rows with their age and what they lack.
+    pub(crate) fn reading<T>(&self, now: Timestamp, look: impl FnOnce(&R) -> T) -> Reading<T> {
+        let mut reading = self.health.reading(now, || look(&self.rows));
+        if reading.fault.is_none() {
+            reading.fault = self.left_out.fault();
+        }
+        reading
     }
 }
 
@@ -72,11 +107,22 @@ impl<R: Default> Part<R> {
 pub(crate) struct Parts {
     pub(crate) nodes: Part<Nodes>,
     pub(crate) pods: Part<Pods>,
-    pub(crate) refusals: Part<Refusals>,
+    pub(crate) events: Part<Events>,
+    /// The one event of a failure that is not a warning: a trunk that could not be made.
+    pub(crate) trunk_events: Part<Events>,
     pub(crate) cni: Cni,
-    pub(crate) cni_nodes: Part<CniNodes>,
-    /// Whether the CNINode CRD is there; none while that is not known.
-    pub(crate) cni_nodes_installed: Option<bool>,
+    pub(crate) config_maps: Part<SystemMaps>,
+    pub(crate) service_accounts: Part<Objects<ServiceAccount>>,
+    pub(crate) deployments: Part<Objects<Workload>>,
+    pub(crate) services: Part<Objects<Service>>,
+    pub(crate) network_policies: Part<Objects<NetworkPolicy>>,
+    pub(crate) webhooks: Part<Objects<Vec<Arc<str>>>>,
+    pub(crate) cni_nodes: Optional<CniNode>,
+    pub(crate) eni_configs: Optional<EniConfig>,
+    pub(crate) security_group_policies: Optional<SecurityGroupPolicy>,
+    pub(crate) node_pools: Optional<NodePool>,
+    pub(crate) node_classes: Optional<NodeClass>,
+    pub(crate) node_claims: Optional<NodeClaim>,
     pub(crate) node_reports: Part<Reports<NodeIpamReport>>,
     pub(crate) subnet_reports: Part<Reports<SubnetIpamReport>>,
 }
@@ -86,15 +132,26 @@ impl Parts {
         Self {
             nodes: Part::new("nodes", grace),
             pods: Part::new("pods", grace),
-            refusals: Part::new("events", grace),
+            events: Part::new("events", grace),
+            trunk_events: Part::new("trunk events", grace),
             cni: Cni {
                 daemon_sets: Part::new("daemonsets", grace),
                 pods: BTreeMap::new(),
                 maps: ConfigMaps::new(),
                 named: BTreeSet::new(),
             },
-            cni_nodes: Part::new("cninodes", grace),
-            cni_nodes_installed: None,
+            config_maps: Part::new("configmaps", grace),
+            service_accounts: Part::new("serviceaccounts", grace),
+            deployments: Part::new("deployments", grace),
+            services: Part::new("services", grace),
+            network_policies: Part::new("networkpolicies", grace),
+            webhooks: Part::new("mutatingwebhookconfigurations", grace),
+            cni_nodes: Optional::new::<CniNodeView>("cninodes", grace),
+            eni_configs: Optional::new::<EniConfigView>("eniconfigs", grace),
+            security_group_policies: Optional::new::<SecurityGroupPolicyView>("securitygrouppolicies", grace),
+            node_pools: Optional::new::<NodePoolView>("nodepools", grace),
+            node_classes: Optional::new::<NodeClassView>("ec2nodeclasses", grace),
+            node_claims: Optional::new::<NodeClaimView>("nodeclaims", grace),
             node_reports: Part::new("nodeipamreports", grace),
             subnet_reports: Part::new("subnetipamreports", grace),
         }
@@ -102,22 +159,36 @@ impl Parts {
 
     /// How every watch is.
     pub(crate) fn healths(&self) -> impl Iterator<Item = &Health> {
-        let optional = self.cni_nodes_installed.unwrap_or_default().then_some(&self.cni_nodes.health);
-        [&self.nodes.health, &self.pods.health, &self.refusals.health]
+        [&self.nodes.health, &self.pods.health, &self.events.health, &self.trunk_events.health]
             .into_iter()
             .chain(self.cni.healths())
-            .chain(optional)
+            .chain([&self.config_maps.health, &self.service_accounts.health, &self.deployments.health])
+            .chain([&self.services.health, &self.network_policies.health, &self.webhooks.health])
+            .chain(self.optional().into_iter().filter_map(MayBeAbsent::health))
             .chain([&self.node_reports.health, &self.subnet_reports.health])
     }
 
     /// The same with what each has brought. All rows are looked at: for those who ask, not for every scrape.
     pub(crate) fn watched(&self) -> impl Iterator<Item = Watched<'_>> {
-        let optional = self.cni_nodes_installed.unwrap_or_default().then(|| self.cni_nodes.watched());
-        [self.nodes.watched(), self.pods.watched(), self.refusals.watched()]
+        [self.nodes.watched(), self.pods.watched(), self.events.watched(), self.trunk_events.watched()]
             .into_iter()
             .chain(self.cni.watched())
-            .chain(optional)
+            .chain([self.config_maps.watched(), self.service_accounts.watched(), self.deployments.watched()])
+            .chain([self.services.watched(), self.network_policies.watched(), self.webhooks.watched()])
+            .chain(self.optional().into_iter().filter_map(MayBeAbsent::watched))
             .chain([self.node_reports.watched(), self.subnet_reports.watched()])
+    }
+
+    /// The kinds that may not be installed.
+    fn optional(&self) -> [&dyn MayBeAbsent; 6] {
+        [
+            &self.cni_nodes,
+            &self.eni_configs,
+            &self.security_group_policies,
+            &self.node_pools,
+            &self.node_classes,
+            &self.node_claims,
+        ]
     }
 
     /// Whether a watch that was well is interrupted now.
@@ -137,8 +208,8 @@ impl Parts {
     pub(crate) fn pending(&self) -> Vec<String> {
         let lists = self.healths().filter(|health| health.is_pending());
         let mut pending: Vec<String> = lists.map(|health| format!("the first list of {}", health.what())).collect();
-        if self.cni_nodes_installed.is_none() {
-            pending.push("whether cninodes are served".to_owned());
+        if self.optional().iter().any(|kind| *kind.presence() == Presence::Unknown) {
+            pending.push("which optional kinds are served".to_owned());
         }
         if self.cni.targets().iter().any(|target| !self.cni.pods.contains_key(&target.place)) {
             pending.push("the first list of aws-node pods".to_owned());

@@ -1,14 +1,13 @@
-//! Nodes, and the CNINodes that belong to them.
+//! Nodes.
 
 use std::{hash::Hash, sync::Arc};
 
-use ipam_audit_api::views::{CniNodeView, Interner, Malformed, NodeRow, NodeView};
-use ipam_audit_core::snapshot::{CniNode, Node};
-use kube::{ResourceExt, core::DeserializeGuard};
+use ipam_audit_api::views::{Interner, Malformed, NodeRow, NodeView};
+use ipam_audit_core::snapshot::Node;
+use kube::{Resource, ResourceExt, core::ObjectMeta};
 
 use super::{
     Census, Counted, Rows,
-    census::hash_shown,
     table::{Changed, Table},
 };
 
@@ -29,9 +28,13 @@ impl Rows<NodeView> for Nodes {
     }
 
     fn remove(&mut self, object: &NodeView) -> Changed {
-        let name: Arc<str> = object.name_any().into();
+        self.lose(object.meta())
+    }
+
+    fn lose(&mut self, meta: &ObjectMeta) -> Changed {
+        let name: Arc<str> = meta.name.as_deref().unwrap_or_default().into();
         // The old node's deletion may come after its successor, which must stay.
-        let is_same = |row: &NodeRow| object.uid().is_none_or(|uid| *uid == *row.node().uid);
+        let is_same = |row: &NodeRow| meta.uid.as_deref().is_none_or(|uid| *uid == *row.node().uid);
         match self.table.get(&name) {
             Some(row) if is_same(row) => self.table.remove(&name),
             _ => Changed::No,
@@ -59,60 +62,5 @@ impl Counted for Nodes {
 impl Nodes {
     pub(crate) fn rows(&self) -> impl Iterator<Item = &NodeRow> {
         self.table.rows()
-    }
-}
-
-/// CNINodes by name.
-#[derive(Debug, Default)]
-pub(crate) struct CniNodes {
-    table: Table<Arc<str>, CniNode>,
-}
-
-impl Rows<DeserializeGuard<CniNodeView>> for CniNodes {
-    fn begin(&mut self) {
-        self.table.begin();
-    }
-
-    fn apply(&mut self, object: &DeserializeGuard<CniNodeView>, interner: &mut Interner) -> Result<Changed, Malformed> {
-        let view = object.0.as_ref().map_err(|invalid| Malformed {
-            kind: "CNINode",
-            object: invalid.metadata.name.clone().unwrap_or_default(),
-            what: invalid.error.clone(),
-        })?;
-        Ok(self.table.apply(interner.text(&object.name_any()), view.row(interner)?))
-    }
-
-    fn remove(&mut self, object: &DeserializeGuard<CniNodeView>) -> Changed {
-        self.table.remove(&object.name_any().into())
-    }
-
-    fn finish(&mut self) -> Changed {
-        self.table.finish()
-    }
-
-    fn len(&self) -> usize {
-        self.table.len()
-    }
-}
-
-impl Counted for CniNodes {
-    fn census(&self) -> Census {
-        self.table.census(|row, hasher| {
-            hash_shown(row, hasher);
-            0
-        })
-    }
-}
-
-impl CniNodes {
-    /// The rows of a snapshot, sorted by name.
-    pub(crate) fn rows(&self) -> Vec<CniNode> {
-        let mut rows: Vec<CniNode> = self.table.rows().cloned().collect();
-        rows.sort_by(|a, b| a.name.cmp(&b.name));
-        rows
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.table = Table::default();
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 use ipam_audit_api::views::{EventView, Interner, Malformed, PodView};
 use ipam_audit_core::snapshot::Pod;
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, core::ObjectMeta};
 
 use super::{
     Census, Counted, Rows,
@@ -29,7 +29,11 @@ impl Rows<PodView> for Pods {
     }
 
     fn remove(&mut self, object: &PodView) -> Changed {
-        object.uid().map_or(Changed::No, |uid| self.table.remove(&uid_key(&uid)))
+        self.lose(object.meta())
+    }
+
+    fn lose(&mut self, meta: &ObjectMeta) -> Changed {
+        meta.uid.as_ref().map_or(Changed::No, |uid| self.table.remove(&uid_key(uid)))
     }
 
     fn finish(&mut self) -> Changed {
@@ -76,37 +80,36 @@ pub(crate) struct Refusals {
     epoch: u32,
 }
 
-impl Rows<EventView> for Refusals {
-    fn begin(&mut self) {
+impl Refusals {
+    pub(super) const fn begin(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    fn apply(&mut self, object: &EventView, _: &mut Interner) -> Result<Changed, Malformed> {
+    pub(super) fn apply(&mut self, object: &EventView) -> Changed {
         let Some(refusal) = object.refusal() else {
-            return Ok(Changed::No);
+            return Changed::No;
         };
         let refused = Refused { at: refusal.at, epoch: self.epoch, forgotten: false };
         let known = self.by_pod.insert(uid_key(&refusal.pod), refused);
-        Ok(Changed::when(known.is_none()))
+        Changed::when(known.is_none())
     }
 
-    fn remove(&mut self, object: &EventView) -> Changed {
+    /// An event that is gone says nothing about the pod: it still waits.
+    pub(super) fn remove(&mut self, object: &EventView) {
         let refused = object.refusal().and_then(|refusal| self.by_pod.get_mut(&uid_key(&refusal.pod)));
         if let Some(refused) = refused {
             refused.forgotten = true;
         }
-        Changed::No
     }
 
-    fn finish(&mut self) -> Changed {
+    pub(super) fn finish(&mut self) {
         let epoch = self.epoch;
         for refused in self.by_pod.values_mut() {
             refused.forgotten |= refused.epoch != epoch;
         }
-        Changed::No
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_pod.len()
     }
 }

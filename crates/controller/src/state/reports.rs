@@ -9,7 +9,7 @@ use ipam_audit_api::{
     v1alpha1::{NodeIpamReport, SubnetIpamReport},
     views::{Interner, Malformed},
 };
-use kube::{Resource, ResourceExt, core::DeserializeGuard};
+use kube::{Resource, ResourceExt, core::ObjectMeta};
 
 use super::{
     Census, Counted, Rows,
@@ -47,22 +47,21 @@ impl<K> Default for Reports<K> {
     }
 }
 
-impl<K: Report> Rows<DeserializeGuard<K>> for Reports<K> {
+impl<K: Report> Rows<K> for Reports<K> {
     fn begin(&mut self) {
         self.table.begin();
     }
 
-    fn apply(&mut self, object: &DeserializeGuard<K>, _: &mut Interner) -> Result<Changed, Malformed> {
-        let report = object.0.as_ref().map_err(|invalid| Malformed {
-            kind: "report",
-            object: invalid.metadata.name.clone().unwrap_or_default(),
-            what: invalid.error.clone(),
-        })?;
+    fn apply(&mut self, report: &K, _: &mut Interner) -> Result<Changed, Malformed> {
         Ok(self.keep(report.clone()))
     }
 
-    fn remove(&mut self, object: &DeserializeGuard<K>) -> Changed {
-        self.table.remove(&object.name_any().into())
+    fn remove(&mut self, report: &K) -> Changed {
+        self.lose(report.meta())
+    }
+
+    fn lose(&mut self, meta: &ObjectMeta) -> Changed {
+        self.table.remove(&meta.name.as_deref().unwrap_or_default().into())
     }
 
     fn finish(&mut self) -> Changed {

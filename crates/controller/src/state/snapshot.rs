@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use ipam_audit_api::views::NodeRow;
 use ipam_audit_core::{
     inventory::Inventory,
-    snapshot::{ClusterObjects, ClusterSnapshot, CniNode, Node, Pod},
-    source::{FaultCategory, Reading, Source, SourceState},
+    snapshot::{ClusterObjects, ClusterSnapshot, Event, Node, Pod},
+    source::{FaultCategory, Reading, Source, SourceFault, SourceState},
 };
 use jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
 
-use super::{Nodes, Parts, Place, State};
+use super::{Events, Nodes, Objects, Part, Parts, Place, State, SystemMaps, cni::DaemonSets};
 
 /// How one audit looks at the cluster.
 #[derive(Debug, Clone)]
@@ -28,14 +28,14 @@ impl State {
     /// The cluster now, with EC2's side as given.
     pub(crate) fn snapshot(&self, lens: &Lens, ec2: Inventory, now: Timestamp) -> ClusterSnapshot {
         self.with(|parts| {
-            parts.refusals.rows.settle(&parts.pods.rows);
+            parts.events.rows.refusals.settle(&parts.pods.rows);
             ClusterSnapshot {
                 taken_at: now,
-                nodes: parts.nodes.health.reading(now, || nodes(&parts.nodes.rows, lens)),
+                nodes: parts.nodes.reading(now, |rows| nodes(rows, lens)),
                 pods: pods(parts, now),
                 aws_node: parts.cni.reading(&lens.cni, now),
-                cni_nodes: cni_nodes(parts, now),
-                objects: ClusterObjects::default(),
+                cni_nodes: parts.cni_nodes.reading(now),
+                objects: objects(parts, now),
                 ec2,
             }
         })
@@ -43,14 +43,34 @@ impl State {
 }
 
 impl State {
-    /// How the sources of the cluster are, whatever an audit's settings.
-    pub(crate) fn source_states(&self, now: Timestamp) -> [SourceState; 3] {
+    /// How the sources of the cluster are, whatever an audit's settings. Kinds that are not installed are no sources.
+    pub(crate) fn source_states(&self, now: Timestamp) -> Vec<SourceState> {
         self.read(|parts| {
-            [
-                parts.nodes.health.reading(now, || ()).state(Source::Nodes),
-                parts.pods.health.reading(now, || ()).state(Source::Pods),
+            let mut states = vec![
+                parts.nodes.reading(now, |_| ()).state(Source::Nodes),
+                parts.pods.reading(now, |_| ()).state(Source::Pods),
                 parts.cni.daemon_sets.health.reading(now, || ()).state(Source::AwsNode),
-            ]
+                parts.cni_nodes.state(Source::CniNodes, now),
+                parts.eni_configs.state(Source::EniConfigs, now),
+                parts.security_group_policies.state(Source::SecurityGroupPolicies, now),
+                parts.service_accounts.reading(now, |_| ()).state(Source::ServiceAccounts),
+                parts.config_maps.reading(now, |_| ()).state(Source::ConfigMaps),
+                parts.events.reading(now, |_| ()).state(Source::Events),
+                parts.cni.daemon_sets.reading(now, |_| ()).state(Source::DaemonSets),
+                parts.deployments.reading(now, |_| ()).state(Source::Deployments),
+                parts.services.reading(now, |_| ()).state(Source::Services),
+                parts.network_policies.reading(now, |_| ()).state(Source::NetworkPolicies),
+                parts.webhooks.reading(now, |_| ()).state(Source::MutatingWebhooks),
+                parts.node_classes.state(Source::NodeClasses, now),
+                parts.node_pools.state(Source::NodePools, now),
+                parts.node_claims.state(Source::NodeClaims, now),
+            ];
+            let is_absent = |state: &SourceState| {
+                let not_found = |fault: &SourceFault| fault.category == FaultCategory::NotFound;
+                state.source.is_optional() && state.is_missing() && state.fault.as_ref().is_some_and(not_found)
+            };
+            states.retain(|state| !is_absent(state));
+            states
         })
     }
 }
@@ -69,19 +89,41 @@ fn labels(row: &NodeRow) -> BTreeMap<String, String> {
 
 /// The pods; without the events about them it is not known which of them wait, and that is a fault of this source.
 fn pods(parts: &Parts, now: Timestamp) -> Reading<Vec<Arc<Pod>>> {
-    let mut reading = parts.pods.health.reading(now, || parts.pods.rows.rows(&parts.refusals.rows));
+    let mut reading = parts.pods.reading(now, |rows| rows.rows(&parts.events.rows.refusals));
     if reading.fault.is_none() {
-        reading.fault = parts.refusals.health.fault().cloned();
+        reading.fault = parts.events.health.fault().cloned();
     }
     reading
 }
 
-fn cni_nodes(parts: &Parts, now: Timestamp) -> Reading<Vec<CniNode>> {
-    match parts.cni_nodes_installed {
-        Some(true) => parts.cni_nodes.health.reading(now, || parts.cni_nodes.rows.rows()),
-        Some(false) => {
-            Reading::missing(FaultCategory::NotFound, "the CNINode CRD (vpcresources.k8s.aws) is not installed")
-        }
-        None => Reading::default(),
+fn objects(parts: &Parts, now: Timestamp) -> ClusterObjects {
+    ClusterObjects {
+        eni_configs: parts.eni_configs.reading(now),
+        security_group_policies: parts.security_group_policies.reading(now),
+        service_accounts: parts.service_accounts.reading(now, Objects::rows),
+        config_maps: parts.config_maps.reading(now, SystemMaps::rows),
+        events: events(parts, now),
+        daemon_sets: parts.cni.daemon_sets.reading(now, DaemonSets::workloads),
+        deployments: parts.deployments.reading(now, Objects::rows),
+        services: parts.services.reading(now, Objects::rows),
+        network_policies: parts.network_policies.reading(now, Objects::rows),
+        mutating_webhooks: parts.webhooks.reading(now, Objects::names),
+        node_classes: parts.node_classes.reading(now),
+        node_pools: parts.node_pools.reading(now),
+        node_claims: parts.node_claims.reading(now),
     }
+}
+
+/// The events of both watches; as old as the older, and faulty if either is.
+fn events(parts: &Parts, now: Timestamp) -> Reading<Vec<Event>> {
+    let of = |part: &Part<Events>| part.reading(now, |rows| rows.rows().cloned().collect::<Vec<Event>>());
+    let (warnings, trunks) = (of(&parts.events), of(&parts.trunk_events));
+    let last_good = warnings.last_good.zip(trunks.last_good).map(|(mut all, more)| {
+        all.value.extend(more.value);
+        let order = |event: &Event| (event.kind.clone(), event.namespace.clone(), event.name.clone());
+        all.value.sort_by_cached_key(|event| (order(event), event.reason.clone(), event.last_at));
+        all.as_of = all.as_of.min(more.as_of);
+        all
+    });
+    Reading { last_good, fault: warnings.fault.or(trunks.fault) }
 }

@@ -19,6 +19,11 @@ impl Changed {
     pub(crate) const fn when(changed: bool) -> Self {
         if changed { Self::Yes } else { Self::No }
     }
+
+    /// Whether either happened.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self::when(self == Self::Yes || other == Self::Yes)
+    }
 }
 
 #[derive(Debug)]

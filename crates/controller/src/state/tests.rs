@@ -2,27 +2,30 @@
 
 use std::sync::Arc;
 
-use ipam_audit_api::views::{AwsNodePodView, DaemonSetView, EventView, NodeView, PodView};
+use ipam_audit_api::views::{AwsNodePodView, DaemonSetView, EventView, NodeView, PodView, decode};
 use ipam_audit_core::{
     inventory::Inventory,
     snapshot::{ClusterSnapshot, EnvValue},
     source::{FaultCategory, SourceFault},
 };
 use jiff::Timestamp;
-use kube::{core::Selector, runtime::watcher::Event};
+use kube::core::Selector;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::watch::Sink;
+use crate::{
+    watch::{Event, Sink},
+    wire::Item,
+};
 
 /// An index with its sinks.
 struct Rig {
     state: Arc<State>,
     pods: IndexSink<PodView, Pods>,
     nodes: IndexSink<NodeView, Nodes>,
-    events: IndexSink<EventView, Refusals>,
+    events: IndexSink<EventView, Events>,
     daemon_sets: IndexSink<DaemonSetView, cni::DaemonSets>,
 }
 
@@ -32,7 +35,7 @@ impl Rig {
         Self {
             pods: IndexSink::new(state.clone(), |parts| Some(&mut parts.pods)),
             nodes: IndexSink::new(state.clone(), |parts| Some(&mut parts.nodes)),
-            events: IndexSink::new(state.clone(), |parts| Some(&mut parts.refusals)),
+            events: IndexSink::new(state.clone(), |parts| Some(&mut parts.events)),
             daemon_sets: IndexSink::new(state.clone(), |parts| Some(&mut parts.cni.daemon_sets)),
             state,
         }
@@ -68,15 +71,31 @@ fn place(namespace: &str, name: &str) -> Place {
     Place { namespace: namespace.into(), name: name.into() }
 }
 
-fn view<K: DeserializeOwned>(object: Value) -> K {
-    serde_json::from_value(object).unwrap()
+/// An object as a watch decodes it.
+fn item<K: DeserializeOwned>(object: &Value) -> Item<K> {
+    decode(&object.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "literals read better")]
+fn listed<K: DeserializeOwned>(object: Value) -> Event<K> {
+    Event::Listed(item(&object))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "literals read better")]
+fn changed<K: DeserializeOwned>(object: Value) -> Event<K> {
+    Event::Changed(item(&object))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "literals read better")]
+fn gone<K: DeserializeOwned>(object: Value) -> Event<K> {
+    Event::Gone(item(&object))
 }
 
 fn list<K: Send + DeserializeOwned>(sink: &impl Sink<K>, objects: impl IntoIterator<Item = Value>) {
-    sink.event(Event::Init);
+    sink.event(Event::Begin);
     sink.connected();
-    objects.into_iter().for_each(|object| sink.event(Event::InitApply(view(object))));
-    sink.event(Event::InitDone);
+    objects.into_iter().for_each(|object| sink.event(listed(object)));
+    sink.event(Event::Complete);
 }
 
 fn pod(name: &str, uid: &str, address: Option<&str>) -> Value {
@@ -101,12 +120,12 @@ fn a_relist_is_seen_at_its_end_as_a_whole() {
     list(&rig.pods, [pod("a", "1", None), pod("b", "2", None)]);
     assert_eq!(rig.pod_names(), ["a", "b"]);
     let quiet = rig.moves(|| {
-        rig.pods.event(Event::Init);
-        rig.pods.event(Event::InitApply(view(pod("b", "2", None))));
-        rig.pods.event(Event::InitApply(view(pod("c", "3", None))));
+        rig.pods.event(Event::Begin);
+        rig.pods.event(listed(pod("b", "2", None)));
+        rig.pods.event(listed(pod("c", "3", None)));
     });
     assert!(!quiet, "half a list is nothing to audit");
-    assert!(rig.moves(|| rig.pods.event(Event::InitDone)));
+    assert!(rig.moves(|| rig.pods.event(Event::Complete)));
     assert_eq!(rig.pod_names(), ["b", "c"]);
 }
 
@@ -118,22 +137,22 @@ fn a_relist_without_news_and_a_heartbeat_cause_no_work() {
     let mut beat = node("node-1", "1");
     beat["metadata"]["resourceVersion"] = json!("99");
     beat["status"]["conditions"][0]["lastHeartbeatTime"] = json!("2026-01-01T00:05:00Z");
-    assert!(!rig.moves(|| rig.nodes.event(Event::Apply(view(beat)))));
+    assert!(!rig.moves(|| rig.nodes.event(changed(beat))));
 }
 
 #[test]
 fn a_deletion_of_what_was_never_seen_is_nothing() {
     let rig = Rig::new();
     list(&rig.pods, []);
-    assert!(!rig.moves(|| rig.pods.event(Event::Delete(view(pod("a", "1", None))))));
-    assert!(rig.moves(|| rig.pods.event(Event::Apply(view(pod("a", "1", None))))));
+    assert!(!rig.moves(|| rig.pods.event(gone(pod("a", "1", None)))));
+    assert!(rig.moves(|| rig.pods.event(changed(pod("a", "1", None)))));
 }
 
 #[test]
 fn a_new_address_of_a_pod_is_seen() {
     let rig = Rig::new();
     list(&rig.pods, [pod("a", "1", None)]);
-    assert!(rig.moves(|| rig.pods.event(Event::Apply(view(pod("a", "1", Some("10.0.0.9")))))));
+    assert!(rig.moves(|| rig.pods.event(changed(pod("a", "1", Some("10.0.0.9"))))));
     let snapshot = rig.snapshot();
     assert_eq!(snapshot.pods.value().unwrap()[0].address, Some([10, 0, 0, 9].into()));
 }
@@ -142,8 +161,8 @@ fn a_new_address_of_a_pod_is_seen() {
 fn a_node_that_is_replaced_under_its_name_survives_the_late_deletion_of_the_old_one() {
     let rig = Rig::new();
     list(&rig.nodes, [node("node-1", "old")]);
-    assert!(rig.moves(|| rig.nodes.event(Event::Apply(view(node("node-1", "new"))))));
-    rig.nodes.event(Event::Delete(view(node("node-1", "old"))));
+    assert!(rig.moves(|| rig.nodes.event(changed(node("node-1", "new")))));
+    rig.nodes.event(gone(node("node-1", "old")));
     let snapshot = rig.snapshot();
     let nodes = snapshot.nodes.value().unwrap();
     assert_eq!(nodes.iter().map(|node| &*node.uid).collect::<Vec<_>>(), ["new"]);
@@ -156,11 +175,11 @@ fn a_refused_pod_waits_until_it_has_an_address_however_long_the_event_lives() {
     list(&rig.events, [refusal("e1", "1")]);
     list(&rig.pods, [pod("a", "1", None), pod("b", "2", None)]);
     assert_eq!(waiting(&rig), 1, "the event may come before the pod");
-    rig.events.event(Event::Delete(view(refusal("e1", "1"))));
+    rig.events.event(gone(refusal("e1", "1")));
     assert_eq!(waiting(&rig), 1, "events are forgotten after an hour, the pod still waits");
-    rig.pods.event(Event::Apply(view(pod("a", "1", Some("10.0.0.9")))));
+    rig.pods.event(changed(pod("a", "1", Some("10.0.0.9"))));
     assert_eq!(waiting(&rig), 0);
-    rig.pods.event(Event::Apply(view(pod("a", "1", None))));
+    rig.pods.event(changed(pod("a", "1", None)));
     assert_eq!(waiting(&rig), 0, "an old refusal is over for good");
 }
 
@@ -281,11 +300,11 @@ proptest! {
             let moved = match step {
                 Step::Apply(name, address) => {
                     model.insert(name, address);
-                    rig.moves(|| rig.pods.event(Event::Apply(view(numbered(name, address)))))
+                    rig.moves(|| rig.pods.event(changed(numbered(name, address))))
                 }
                 Step::Delete(name) => {
                     model.remove(&name);
-                    rig.moves(|| rig.pods.event(Event::Delete(view(numbered(name, None)))))
+                    rig.moves(|| rig.pods.event(gone(numbered(name, None))))
                 }
                 Step::Relist(rows) => {
                     let rows: std::collections::BTreeMap<_, _> = rows.into_iter().collect();
@@ -316,12 +335,12 @@ fn two_replicas_with_the_same_rows_can_be_told_from_two_with_different_ones() {
     list(&one.pods, [pod("a", "1", Some("10.0.0.9")), pod("b", "2", None)]);
     // The same, in another order and with a detour.
     list(&other.pods, [pod("b", "2", None), pod("c", "3", None)]);
-    other.pods.event(Event::Apply(view(pod("a", "1", Some("10.0.0.9")))));
+    other.pods.event(changed(pod("a", "1", Some("10.0.0.9"))));
     list(&other.nodes, nodes().into_iter().rev());
     assert_ne!(checksums(&one.state), checksums(&other.state), "one more pod");
-    other.pods.event(Event::Delete(view(pod("c", "3", None))));
+    other.pods.event(gone(pod("c", "3", None)));
     assert_eq!(checksums(&one.state), checksums(&other.state));
-    other.pods.event(Event::Apply(view(pod("a", "1", Some("10.0.0.10")))));
+    other.pods.event(changed(pod("a", "1", Some("10.0.0.10"))));
     assert_ne!(checksums(&one.state), checksums(&other.state), "another address");
 }
 
@@ -329,7 +348,7 @@ fn two_replicas_with_the_same_rows_can_be_told_from_two_with_different_ones() {
 fn every_watch_whose_health_is_told_is_counted_as_well() {
     let rig = Rig::new();
     rig.state.change(|parts, _| {
-        parts.cni_nodes_installed = Some(true);
+        let _ = parts.cni_nodes.set(Presence::Served).or(parts.node_claims.set(Presence::Served));
         parts.cni.pods.insert(place("kube-system", "aws-node"), Part::new("aws-node pods", Duration::ZERO));
         Changed::No
     });

@@ -72,7 +72,7 @@ impl<'a> Karpenter<'a> {
     /// From the snapshot and the facts of its nodes.
     pub(super) fn of(snapshot: &'a ClusterSnapshot, nodes: &[NodeFacts<'a>]) -> Self {
         let objects = &snapshot.objects;
-        let controller = objects.deployments.value().and_then(|all| all.iter().find(|one| is_controller(one)));
+        let controller = objects.deployments.value().and_then(|all| all.iter().find(|one| one.is_karpenter()));
         let (classes, pools) = (objects.node_classes.value(), objects.node_pools.value());
         let has_objects = classes.is_some_and(|all| !all.is_empty());
         // Labels tell of a Karpenter whose objects are not read; looking for them costs a look at every node.
@@ -179,11 +179,6 @@ pub(crate) fn limits_of(snapshot: &ClusterSnapshot, kind: &str) -> Option<Limits
     let kind = InstanceType::from(kind);
     let from_ec2 = snapshot.ec2.instance_types.value().and_then(|types| types.iter().find(|row| row.name == kind));
     cni::limits(&kind, from_ec2)
-}
-
-fn is_controller(workload: &Workload) -> bool {
-    let by_image = workload.images.iter().any(|image| image.contains("karpenter/controller"));
-    by_image || *workload.name == *"karpenter"
 }
 
 /// EKS Auto Mode has its own NodePools, which the CNI's settings do not touch.

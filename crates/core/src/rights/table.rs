@@ -33,17 +33,73 @@ pub const KUBERNETES: &[KubernetesRight] = &[
         ..COMMON
     },
     KubernetesRight {
+        group: "apps",
+        resources: &["deployments"],
+        verbs: &["list", "watch"],
+        why: "the settings of Karpenter and of a VPC resource controller in the cluster; no other is kept",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: CORE,
+        resources: &["serviceaccounts"],
+        verbs: &["list", "watch"],
+        why: "the role of the VPC CNI, and which pods a SecurityGroupPolicy selects",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: CORE,
+        resources: &["services"],
+        verbs: &["list", "watch"],
+        why: "the range of service addresses, and services that pods with a security group cannot be reached by",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: "networking.k8s.io",
+        resources: &["networkpolicies"],
+        verbs: &["list", "watch"],
+        why: "policies that are not enforced for pods with a security group",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: "admissionregistration.k8s.io",
+        resources: &["mutatingwebhookconfigurations"],
+        verbs: &["list", "watch"],
+        why: "whether pods can be given a security group at all",
+        ..COMMON
+    },
+    KubernetesRight {
         group: "vpcresources.k8s.aws",
-        resources: &["cninodes"],
+        resources: &["cninodes", "securitygrouppolicies"],
         verbs: &["list", "watch"],
         why: "security groups for pods, where installed",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: "crd.k8s.amazonaws.com",
+        resources: &["eniconfigs"],
+        verbs: &["list", "watch"],
+        why: "custom networking, where installed",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: "karpenter.sh",
+        resources: &["nodepools", "nodeclaims"],
+        verbs: &["list", "watch"],
+        why: "the nodes that Karpenter may add, where installed",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: "karpenter.k8s.aws",
+        resources: &["ec2nodeclasses"],
+        verbs: &["list", "watch"],
+        why: "the subnets and the limits of the nodes that Karpenter may add, where installed",
         ..COMMON
     },
     KubernetesRight {
         group: EVENTS,
         resources: &["events"],
         verbs: &["list", "watch", "create"],
-        why: "kubelet's word that a pod got no address; and the operator's own events",
+        why: "that a pod got no address, an interface or a node could not be made; and the operator's own events",
         ..COMMON
     },
     KubernetesRight {
@@ -80,7 +136,7 @@ pub const KUBERNETES: &[KubernetesRight] = &[
         resources: &["configmaps"],
         verbs: &["get"],
         scope: Cni,
-        why: "ConfigMaps that the environment of the VPC CNI refers to",
+        why: "ConfigMaps that the environment of the VPC CNI refers to, amazon-vpc-cni, aws-node and kube-proxy-config",
         ..COMMON
     },
     KubernetesRight {

@@ -19,6 +19,7 @@ pub use network::{CniNode, EniConfig, Requirement, SecurityGroupPolicy, Selector
 pub use node::{Node, NodeState, Platform, TrunkHints};
 pub use objects::{
     ClusterObjects, ConfigMap, Event, NetworkPolicy, NodeClaim, NodeClass, NodePool, Service, ServiceAccount, Workload,
+    is_karpenter, is_resource_controller,
 };
 pub use pod::{BranchUse, Pod, PodPhase, PodTraits};
 

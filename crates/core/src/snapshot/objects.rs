@@ -154,6 +154,28 @@ pub struct Workload {
     pub replicas: Option<u32>,
 }
 
+impl Workload {
+    /// Whether it is Karpenter's controller.
+    pub fn is_karpenter(&self) -> bool {
+        is_karpenter(&self.name, self.images.iter().map(|image| &**image))
+    }
+
+    /// Whether it is a VPC resource controller of old times, which ran in the cluster.
+    pub fn is_resource_controller(&self) -> bool {
+        is_resource_controller(&self.namespace, &self.name)
+    }
+}
+
+/// Whether a Deployment of this name, whose containers have these images, is Karpenter's controller.
+pub fn is_karpenter<'a>(name: &str, images: impl IntoIterator<Item = &'a str>) -> bool {
+    name == "karpenter" || images.into_iter().any(|image| image.contains("karpenter/controller"))
+}
+
+/// Whether a Deployment of this place is a VPC resource controller of old times.
+pub fn is_resource_controller(namespace: &str, name: &str) -> bool {
+    (namespace, name) == ("kube-system", "vpc-resource-controller")
+}
+
 /// A Service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {

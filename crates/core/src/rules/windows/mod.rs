@@ -82,7 +82,7 @@ fn old_controller<'a>(facts: &Facts<'a>, found: &mut Violations<'_>) -> Option<&
         found.lacks(Source::Deployments);
         return None;
     };
-    all.iter().find(|one| &*one.namespace == "kube-system" && &*one.name == "vpc-resource-controller")
+    all.iter().find(|one| one.is_resource_controller())
 }
 
 /// The newest event of the last hour about a node with one of some reasons.
