@@ -70,6 +70,10 @@ pub(crate) struct RunOptions {
     /// How often EC2 is read, for example `30s` or `5m`; if not given, as often as each audit's `spec.interval` says.
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub(crate) ec2_interval: Option<Duration>,
+    /// How often to look which kinds of other programs are installed (`CNINode`, `ENIConfig`, Karpenter's, …), whether our
+    /// own are, and what ConfigMaps say.
+    #[arg(long, default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub(crate) discovery_interval: Duration,
     /// How long changes in the cluster are gathered before they are audited.
     #[arg(long, default_value = "300ms", value_parser = duration, value_name = "DURATION")]
     pub(crate) debounce: Duration,

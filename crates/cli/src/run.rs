@@ -62,6 +62,7 @@ fn settings(options: RunOptions) -> Settings {
         identity,
         leader_elect: options.leader_elect,
         ec2_interval: options.ec2_interval,
+        discovery_interval: options.discovery_interval,
         debounce: options.debounce,
         node_metrics: options.node_metrics,
         debounce_limit: options.debounce.saturating_mul(3),
