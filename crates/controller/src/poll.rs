@@ -310,7 +310,9 @@ fn unanswered() -> Inventory {
         interfaces: late(),
         instance_types: late(),
         reservations: late(),
-        ..Inventory::default()
+        instances: late(),
+        security_groups: late(),
+        route_tables: late(),
     }
 }
 

@@ -6,14 +6,14 @@
 use std::{future::Future, net::Ipv4Addr, sync::Arc};
 
 use ipnet::Ipv4Net;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{EniId, InstanceId, InstanceType, SubnetId, VpcId, Zone},
     net::Prefix28,
     rows::Rows,
-    source::{FaultCategory, Reading, Source, SourceState},
+    source::{Reading, Source, SourceState},
 };
 
 /// Tags of a resource, sorted by key.
@@ -24,8 +24,19 @@ pub fn tag<'a>(tags: &'a Tags, key: &str) -> Option<&'a str> {
     tags.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
 }
 
+/// Whether a tag's key names the cluster that a resource is of.
+pub fn is_cluster_tag(key: &str) -> bool {
+    CLUSTER_TAGS.contains(&key) || key.starts_with(CLUSTER_TAG_PREFIX)
+}
+
+/// Tags whose value is the name of a cluster: the CNI's, EKS' own, and that of eksctl.
+pub(crate) const CLUSTER_TAGS: [&str; 4] =
+    ["cluster.k8s.amazonaws.com/name", "eks:cluster-name", "aws:eks:cluster-name", "alpha.eksctl.io/cluster-name"];
+/// What comes before the name of a cluster in the key of a tag.
+pub(crate) const CLUSTER_TAG_PREFIX: &str = "kubernetes.io/cluster/";
+
 /// Everything read from EC2, each part with its own age and fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// `DescribeVpcs`.
     pub vpcs: Reading<Vec<Vpc>>,
@@ -43,25 +54,6 @@ pub struct Inventory {
     pub security_groups: Reading<Vec<SecurityGroup>>,
     /// `DescribeRouteTables`, sorted by id.
     pub route_tables: Reading<Vec<RouteTable>>,
-}
-
-impl Default for Inventory {
-    /// Nothing read yet; what not every reader collects is not expected.
-    fn default() -> Self {
-        fn not_collected<T>() -> Reading<T> {
-            Reading::missing(FaultCategory::NotCollected, "not collected")
-        }
-        Self {
-            vpcs: Reading::default(),
-            subnets: Reading::default(),
-            interfaces: Reading::default(),
-            instance_types: Reading::default(),
-            reservations: Reading::default(),
-            instances: not_collected(),
-            security_groups: not_collected(),
-            route_tables: not_collected(),
-        }
-    }
 }
 
 impl Inventory {
@@ -337,11 +329,19 @@ pub struct Instance {
     pub instance_type: Option<InstanceType>,
     /// When it was launched.
     pub launched_at: Option<Timestamp>,
-    /// Its tags.
+    /// Its tags; those that name no cluster may be left out.
     pub tags: Tags,
 }
 
 impl Instance {
+    /// The moment in EC2's reason for a state, such as `User initiated (2026-11-21 10:00:00 GMT)`.
+    pub fn time_in_reason(reason: &str) -> Option<Timestamp> {
+        let (_, rest) = reason.rsplit_once('(')?;
+        let (text, _) = rest.split_once(" GMT)")?;
+        let time: DateTime = text.parse().ok()?;
+        time.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    }
+
     /// Whether it is gone for good, or going.
     pub fn is_gone(&self) -> bool {
         matches!(&*self.state, "terminated" | "shutting-down")
@@ -390,14 +390,24 @@ pub struct InventoryScope {
 
 /// Reads EC2. Never fails as a whole: each part of the inventory carries its own fault.
 pub trait ReadInventory: Send + Sync + 'static {
-    /// One reading. A part that could not be read has a fault and no view: the caller keeps the last good one. A
-    /// part that could be read but for some items has both, and its fault names them.
+    /// One reading. A part that could not be read has a fault and no view: the caller keeps the last good one. A part
+    /// that could be read but for some items has both, and its fault names them. A part that is read now and then and
+    /// was not due has neither: what the caller has of it still stands.
     fn read(&self, scope: &InventoryScope) -> impl Future<Output = Inventory> + Send;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_tells_the_time_or_nothing() {
+        let told = Instance::time_in_reason("User initiated (2026-11-21 10:00:00 GMT)");
+        assert_eq!(told, "2026-11-21T10:00:00Z".parse().ok());
+        for reason in ["", "Server.SpotInstanceTermination", "User initiated (yesterday GMT)", "User initiated (2026"] {
+            assert_eq!(Instance::time_in_reason(reason), None, "{reason}");
+        }
+    }
 
     #[test]
     fn an_interface_carries_its_addresses_and_those_of_its_prefixes() {

@@ -288,9 +288,10 @@ impl SourceState {
 
     /// Whether the last good view is too old to prove anything.
     ///
-    /// Watches have no age of their own while they run: a source without a fault is as good as its last event.
+    /// Watches have no age of their own while they run: a source without a fault is as good as its last event. Nor have
+    /// the parts of EC2 that are read now and then because they change rarely.
     pub fn is_stale(&self, now: Timestamp, limit: SignedDuration) -> bool {
-        let ages = self.fault.is_some() || self.source.iam_action().is_some();
+        let ages = self.fault.is_some() || (self.source.iam_action().is_some() && !self.source.is_optional());
         ages && self.as_of.is_some_and(|at| now.duration_since(at) > limit)
     }
 }
@@ -298,6 +299,22 @@ impl SourceState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_now_and_then_is_not_stale_in_between() {
+        let hour = SignedDuration::from_hours(1);
+        let state = |source, fault: Option<FaultCategory>| SourceState {
+            source,
+            as_of: Some(Timestamp::UNIX_EPOCH),
+            fault: fault.map(|category| SourceFault { category, message: String::new() }),
+        };
+        let now = Timestamp::UNIX_EPOCH + hour;
+        let stale = |source, fault| state(source, fault).is_stale(now, hour / 4);
+        assert!(stale(Source::Subnets, None), "read at every reading");
+        assert!(!stale(Source::CidrReservations, None) && !stale(Source::Instances, None));
+        assert!(stale(Source::CidrReservations, Some(FaultCategory::Denied)));
+        assert!(!stale(Source::Pods, None));
+    }
 
     #[test]
     fn a_fault_keeps_the_last_good_view() {

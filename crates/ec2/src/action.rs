@@ -8,6 +8,9 @@ pub(crate) enum Action {
     DescribeNetworkInterfaces,
     DescribeInstanceTypes,
     GetSubnetCidrReservations,
+    DescribeInstances,
+    DescribeSecurityGroups,
+    DescribeRouteTables,
 }
 
 /// How fast an action may be called: so many at once, and so many per second after that.
@@ -18,12 +21,15 @@ pub(crate) struct Limit {
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::DescribeVpcs,
         Self::DescribeSubnets,
         Self::DescribeNetworkInterfaces,
         Self::DescribeInstanceTypes,
         Self::GetSubnetCidrReservations,
+        Self::DescribeInstances,
+        Self::DescribeSecurityGroups,
+        Self::DescribeRouteTables,
     ];
 
     /// The name that an IAM policy knows it by.
@@ -34,6 +40,9 @@ impl Action {
             Self::DescribeNetworkInterfaces => "ec2:DescribeNetworkInterfaces",
             Self::DescribeInstanceTypes => "ec2:DescribeInstanceTypes",
             Self::GetSubnetCidrReservations => "ec2:GetSubnetCidrReservations",
+            Self::DescribeInstances => "ec2:DescribeInstances",
+            Self::DescribeSecurityGroups => "ec2:DescribeSecurityGroups",
+            Self::DescribeRouteTables => "ec2:DescribeRouteTables",
         }
     }
 

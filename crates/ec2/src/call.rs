@@ -13,7 +13,7 @@ use aws_sdk_ec2::{
 };
 use ipam_audit_core::{
     ids::{InstanceId, InstanceType, SubnetId, VpcId},
-    source::SourceFault,
+    source::{FaultCategory, SourceFault},
 };
 
 use crate::{
@@ -24,8 +24,12 @@ use crate::{
     meter::{ActionStats, Counters, Meter},
 };
 
-/// The most that EC2 answers at once, except for instance types.
+/// The most that EC2 answers at once, except for instance types and route tables.
 const PAGE: i32 = 1000;
+/// The most route tables that EC2 answers at once.
+const PAGE_OF_TABLES: i32 = 100;
+/// A subnet that cannot be: to ask whether a call would be allowed.
+const NO_SUBNET: &str = "subnet-00000000000000000";
 
 /// A client of EC2 with its budget and its counters.
 #[derive(Debug)]
@@ -101,6 +105,56 @@ impl Caller {
         Ok(Page::new(answer.network_interfaces, answer.next_token))
     }
 
+    /// Instances of the VPC, launch by launch. Those that are gone for long are not among them.
+    pub(crate) async fn instances(&self, vpc: &VpcId, token: Option<String>) -> Result<Page<sdk::Instance>, Failure> {
+        self.instances_by(filter("vpc-id", [vpc.as_str()]), token).await
+    }
+
+    pub(crate) async fn instances_by_id(
+        &self,
+        instances: &[InstanceId],
+        token: Option<String>,
+    ) -> Result<Page<sdk::Instance>, Failure> {
+        // By filter: a list of ids fails as a whole when one of them is gone.
+        self.instances_by(filter("instance-id", instances.iter().map(InstanceId::as_str)), token).await
+    }
+
+    async fn instances_by(&self, filter: sdk::Filter, token: Option<String>) -> Result<Page<sdk::Instance>, Failure> {
+        let request = self.client.describe_instances().filters(filter).include_managed_resources(true);
+        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::DescribeInstances, send).await?;
+        let launches = answer.reservations.unwrap_or_default().into_iter();
+        Ok(Page::new(
+            Some(launches.flat_map(|launch| launch.instances.unwrap_or_default()).collect()),
+            answer.next_token,
+        ))
+    }
+
+    pub(crate) async fn security_groups(
+        &self,
+        vpc: &VpcId,
+        token: Option<String>,
+    ) -> Result<Page<sdk::SecurityGroup>, Failure> {
+        let request = self.client.describe_security_groups().filters(filter("vpc-id", [vpc.as_str()]));
+        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::DescribeSecurityGroups, send).await?;
+        Ok(Page::new(answer.security_groups, answer.next_token))
+    }
+
+    pub(crate) async fn route_tables(
+        &self,
+        vpc: &VpcId,
+        token: Option<String>,
+    ) -> Result<Page<sdk::RouteTable>, Failure> {
+        let request = self.client.describe_route_tables().filters(filter("vpc-id", [vpc.as_str()]));
+        let request = request.max_results(PAGE_OF_TABLES).set_next_token(token).customize();
+        let send = |meter| request.interceptor(meter).send();
+        let answer = self.send(Action::DescribeRouteTables, send).await?;
+        Ok(Page::new(answer.route_tables, answer.next_token))
+    }
+
     /// At most 100 types, of which EC2 has to know each.
     pub(crate) async fn instance_types(
         &self,
@@ -125,6 +179,35 @@ impl Caller {
         let send = |meter| request.interceptor(meter).send();
         let answer = self.send(Action::GetSubnetCidrReservations, send).await?;
         Ok(Page::new(answer.subnet_ipv4_cidr_reservations, answer.next_token))
+    }
+
+    /// Why a call of this action would be denied, without making it; none if it would not, or if EC2 does not tell.
+    pub(crate) async fn denial(&self, action: Action) -> Option<Failure> {
+        let failure = self.try_out(action).await?;
+        (failure.category == FaultCategory::Denied).then_some(failure)
+    }
+
+    /// The answer to a call that is not made. It always is a failure: that of a call that would have worked says so.
+    async fn try_out(&self, action: Action) -> Option<Failure> {
+        macro_rules! refused {
+            ($request:expr) => {{
+                let request = $request.dry_run(true).customize();
+                self.send(action, |meter| request.interceptor(meter).send()).await.err()
+            }};
+        }
+        let client = &self.client;
+        match action {
+            Action::DescribeVpcs => refused!(client.describe_vpcs()),
+            Action::DescribeSubnets => refused!(client.describe_subnets()),
+            Action::DescribeNetworkInterfaces => refused!(client.describe_network_interfaces().max_results(PAGE)),
+            Action::DescribeInstanceTypes => refused!(client.describe_instance_types()),
+            Action::GetSubnetCidrReservations => {
+                refused!(client.get_subnet_cidr_reservations().subnet_id(NO_SUBNET))
+            }
+            Action::DescribeInstances => refused!(client.describe_instances().max_results(PAGE)),
+            Action::DescribeSecurityGroups => refused!(client.describe_security_groups().max_results(PAGE)),
+            Action::DescribeRouteTables => refused!(client.describe_route_tables()),
+        }
     }
 
     /// Sends when the budget allows it, and accounts for what the SDK sent on top.

@@ -84,7 +84,7 @@ impl Failure {
             None => FaultCategory::Malformed,
         };
         let cause = match (code, message) {
-            (Some(code), Some(message)) => format!("{code}: {}", sentence(message)),
+            (Some(code), Some(message)) => format!("{code}: {}", sentence(lasting(message))),
             (Some(code), None) => format!("{code}, HTTP {status}"),
             (None, _) if status < 400 => "it is not the XML that EC2 answers with".to_owned(),
             (None, _) => format!("HTTP {status} without a code of EC2's"),
@@ -192,6 +192,13 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map_or_else(String::new, |error| sentence(&error.to_string()))
 }
 
+/// A text of EC2's without what is another one each time: with a new text for an old fault nothing would ever be quiet.
+fn lasting(message: &str) -> &str {
+    const NEW_EACH_TIME: [&str; 2] = ["Encoded authorization failure message", "(Service: "];
+    let ends = NEW_EACH_TIME.iter().filter_map(|start| message.find(start));
+    ends.min().map_or(message, |end| message[..end].trim_end())
+}
+
 /// The beginning of a text on one line, without the dot at its end and without an error's number: it is put in
 /// parentheses.
 fn sentence(text: &str) -> String {
@@ -259,6 +266,20 @@ mod tests {
             let message = answered(400, code).fault(Action::DescribeVpcs, PLACE).message;
             assert!(message.contains(code) && message.contains(": "), "{message}");
         }
+    }
+
+    #[test]
+    fn what_is_another_text_each_time_is_left_out() {
+        let denied = |blob: &str| {
+            let message = format!(
+                "You are not authorized to perform this operation. User: u is not authorized to perform: ec2:DescribeVpcs \
+                 because no identity-based policy allows the ec2:DescribeVpcs action. \
+                 Encoded authorization failure message: {blob}"
+            );
+            Failure::answered(403, Some("UnauthorizedOperation"), Some(&message)).fault(Action::DescribeVpcs, PLACE)
+        };
+        assert_eq!(denied("one"), denied("another"));
+        assert!(denied("one").message.ends_with("allows the ec2:DescribeVpcs action)"), "{}", denied("one").message);
     }
 
     #[test]

@@ -6,12 +6,12 @@ use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig, timeout::TimeoutConfi
 use aws_sdk_ec2::{Client, config::AppName};
 use ipam_audit_core::{
     ids::{SubnetId, VpcId},
-    inventory::{Interface, InterfaceKind, Inventory, InventoryScope, ReadInventory},
+    inventory::{CidrReservation, Interface, InterfaceKind, Inventory, InventoryScope, ReadInventory},
     rows::Rows,
     source::{FaultCategory, Reading, SourceFault},
 };
 
-use crate::{call::Caller, memory::Memory, meter::ActionStats, region::RegionChoice};
+use crate::{action::Action, call::Caller, memory::Memory, meter::ActionStats, region::RegionChoice};
 
 /// The longest that one request may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
@@ -100,21 +100,59 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Everything but the instance types.
+    ///
+    /// The two large listings are not read at the same time, so that no more than one page of them is held at once.
     async fn network(&self, scope: &InventoryScope) -> Inventory {
         let vpc = match self.vpc(scope).await {
             Ok(vpc) => vpc,
-            Err(fault) => return all_missing(&fault),
+            Err(fault) => return self.nothing_for(&fault).await,
         };
         let (vpcs, subnets, interfaces) = tokio::join!(self.vpcs(&vpc), self.subnets(&vpc), self.interfaces(&vpc));
         let mut inventory = Inventory { vpcs, subnets, interfaces, ..Inventory::default() };
         self.check_that_it_exists(&vpc, &mut inventory);
-        inventory.reservations = match (&inventory.interfaces.fault, inventory.interfaces.value()) {
+        inventory.instances = self.instances(&vpc).await;
+        (inventory.reservations, inventory.security_groups, inventory.route_tables) =
+            tokio::join!(self.reservations_for(scope, &inventory), self.security_groups(&vpc), self.route_tables(&vpc));
+        self.remember(&vpc, &inventory);
+        inventory
+    }
+
+    /// Reservations of the subnets that matter, which the interfaces tell.
+    async fn reservations_for(&self, scope: &InventoryScope, inventory: &Inventory) -> Reading<Vec<CidrReservation>> {
+        match (&inventory.interfaces.fault, inventory.interfaces.value()) {
             (_, Some(interfaces)) => self.reservations(&wanted_subnets(scope, interfaces)).await,
             // Without an answer to the larger question there is none to the smaller ones.
-            (Some(fault), None) => missing(fault),
+            (Some(fault), None) => missing(&self.own_denial(Action::GetSubnetCidrReservations, fault).await),
             (None, None) => Reading::default(),
-        };
+        }
+    }
+
+    /// Nothing, because it is not known which VPC to read. Where that is for want of a right, every other right that is
+    /// missing is named as well: whoever adds one shall not have to come back for the next.
+    async fn nothing_for(&self, fault: &SourceFault) -> Inventory {
+        if fault.category != FaultCategory::Denied {
+            return all_missing(fault);
+        }
+        let mut inventory = all_missing(fault);
+        inventory.vpcs = missing(&self.own_denial(Action::DescribeVpcs, fault).await);
+        inventory.subnets = missing(&self.own_denial(Action::DescribeSubnets, fault).await);
+        inventory.interfaces = missing(&self.own_denial(Action::DescribeNetworkInterfaces, fault).await);
+        inventory.reservations = missing(&self.own_denial(Action::GetSubnetCidrReservations, fault).await);
+        inventory.instances = missing(&self.own_denial(Action::DescribeInstances, fault).await);
+        inventory.security_groups = missing(&self.own_denial(Action::DescribeSecurityGroups, fault).await);
+        inventory.route_tables = missing(&self.own_denial(Action::DescribeRouteTables, fault).await);
         inventory
+    }
+
+    /// The denial of an action itself, if it is denied as well; the other fault if not. Only a denial makes it ask.
+    async fn own_denial(&self, action: Action, other: &SourceFault) -> SourceFault {
+        if other.category != FaultCategory::Denied {
+            return other.clone();
+        }
+        match self.caller.denial(action).await {
+            Some(failure) => self.caller.fault(action, &failure),
+            None => other.clone(),
+        }
     }
 
     /// EC2 answers filters that match nothing with an empty list: a VPC without subnets is one that is not there.
@@ -165,7 +203,9 @@ fn all_missing(fault: &SourceFault) -> Inventory {
         interfaces: missing(fault),
         instance_types: missing(fault),
         reservations: missing(fault),
-        ..Inventory::default()
+        instances: missing(fault),
+        security_groups: missing(fault),
+        route_tables: missing(fault),
     }
 }
 

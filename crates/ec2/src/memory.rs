@@ -7,7 +7,7 @@ use std::{
 
 use ipam_audit_core::{
     ids::{InstanceType, SubnetId, VpcId},
-    inventory::{CidrReservation, InstanceTypeFacts, Interface},
+    inventory::{CidrReservation, Instance, InstanceTypeFacts, Interface},
     rows::Rows,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -19,8 +19,31 @@ use crate::listing::Listing;
 pub(crate) struct Memory {
     vpc: Mutex<Option<VpcId>>,
     interfaces: Mutex<Rows<Interface>>,
+    instances: Mutex<Rows<Instance>>,
     types: Mutex<Known<InstanceType, Option<InstanceTypeFacts>>>,
     reservations: Mutex<Known<SubnetId, Listing<CidrReservation>>>,
+    rare: Mutex<Known<(Rare, VpcId), ()>>,
+}
+
+/// Parts that are read now and then. Their rows are with the caller: here is only when they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rare {
+    Instances,
+    SecurityGroups,
+    RouteTables,
+}
+
+impl Rare {
+    /// How long a view of it is good enough.
+    ///
+    /// An interface counts as leaked from an age of ten minutes on, if its instance is gone: a list of instances that is
+    /// half as old knows every instance that such an interface may be of. Groups and tables are changed by people.
+    pub(crate) const fn keep(self) -> SignedDuration {
+        match self {
+            Self::Instances => SignedDuration::from_mins(5),
+            Self::SecurityGroups | Self::RouteTables => SignedDuration::from_mins(10),
+        }
+    }
 }
 
 impl Memory {
@@ -34,9 +57,29 @@ impl Memory {
         self.interfaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The instances of the last reading of them, sorted by id.
+    pub(crate) fn instances(&self) -> MutexGuard<'_, Rows<Instance>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Instance types, among them those that EC2 does not know.
     pub(crate) fn types(&self) -> MutexGuard<'_, Known<InstanceType, Option<InstanceTypeFacts>>> {
         self.types.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a part of a VPC has to be read.
+    pub(crate) fn is_due(&self, part: Rare, vpc: &VpcId, now: Timestamp) -> bool {
+        let wanted = [(part, vpc.clone())];
+        !self.rare().due(&wanted, now, |()| part.keep()).is_empty()
+    }
+
+    /// A part of a VPC was read to the end, and the caller has it.
+    pub(crate) fn was_read(&self, part: Rare, vpc: &VpcId, as_of: Timestamp) {
+        self.rare().put((part, vpc.clone()), (), as_of);
+    }
+
+    fn rare(&self) -> MutexGuard<'_, Known<(Rare, VpcId), ()>> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reservations by subnet.

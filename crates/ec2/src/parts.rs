@@ -4,7 +4,9 @@
 
 use ipam_audit_core::{
     ids::{InstanceType, SubnetId, VpcId},
-    inventory::{CidrReservation, InstanceTypeFacts, Interface, Subnet, Vpc},
+    inventory::{
+        CidrReservation, Instance, InstanceTypeFacts, Interface, Inventory, RouteTable, SecurityGroup, Subnet, Vpc,
+    },
     rows::Rows,
     source::{FaultCategory, Observed, Reading, SourceFault},
 };
@@ -17,6 +19,7 @@ use crate::{
     intern::Interner,
     inventory::Reader,
     listing::{Listing, list},
+    memory::Rare,
 };
 
 /// The most types that one call may name.
@@ -58,6 +61,59 @@ impl Reader<'_> {
             self.memory.interfaces().clone_from(rows);
         }
         reading
+    }
+
+    /// Instances of the VPC; nothing while they are not due.
+    pub(crate) async fn instances(&self, vpc: &VpcId) -> Reading<Rows<Instance>> {
+        let Some(as_of) = self.due(Rare::Instances, vpc) else { return not_due() };
+        let known = self.memory.instances().clone();
+        let mut texts = Interner::default();
+        let convert = |instance| Ok(known.share(convert::instance(instance, &mut texts)?, |instance| &instance.id));
+        let listing = list(|token| self.caller.instances(vpc, token), convert).await;
+        let reading = self.reading(Action::DescribeInstances, as_of, listing, |instance| &instance.id);
+        let reading = reading.map(Rows::from_iter);
+        if let Some(rows) = reading.value() {
+            self.memory.instances().clone_from(rows);
+        }
+        reading
+    }
+
+    /// Security groups of the VPC; nothing while they are not due.
+    pub(crate) async fn security_groups(&self, vpc: &VpcId) -> Reading<Vec<SecurityGroup>> {
+        let Some(as_of) = self.due(Rare::SecurityGroups, vpc) else { return not_due() };
+        let mut texts = Interner::default();
+        let convert = |group| convert::security_group(&group, &mut texts);
+        let listing = list(|token| self.caller.security_groups(vpc, token), convert).await;
+        self.reading(Action::DescribeSecurityGroups, as_of, listing, |group| &group.id)
+    }
+
+    /// Route tables of the VPC; nothing while they are not due.
+    pub(crate) async fn route_tables(&self, vpc: &VpcId) -> Reading<Vec<RouteTable>> {
+        let Some(as_of) = self.due(Rare::RouteTables, vpc) else { return not_due() };
+        let mut texts = Interner::default();
+        let convert = |table| convert::route_table(&table, &mut texts);
+        let listing = list(|token| self.caller.route_tables(vpc, token), convert).await;
+        self.reading(Action::DescribeRouteTables, as_of, listing, |table| &table.id)
+    }
+
+    fn due(&self, part: Rare, vpc: &VpcId) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        self.memory.is_due(part, vpc, now).then_some(now)
+    }
+
+    /// Remembers which of the parts that are read now and then were read: only once they go to the caller, for a
+    /// reading may be given up on its way.
+    pub(crate) fn remember(&self, vpc: &VpcId, inventory: &Inventory) {
+        let read = [
+            (Rare::Instances, complete(&inventory.instances)),
+            (Rare::SecurityGroups, complete(&inventory.security_groups)),
+            (Rare::RouteTables, complete(&inventory.route_tables)),
+        ];
+        for (part, as_of) in read {
+            if let Some(as_of) = as_of {
+                self.memory.was_read(part, vpc, as_of);
+            }
+        }
     }
 
     /// The rows by id. What moved from one page to the next while they were read is there once.
@@ -195,6 +251,16 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// What the caller has still stands.
+const fn not_due<T>() -> Reading<T> {
+    Reading { last_good: None, fault: None }
+}
+
+/// When a part was read, if nothing of it was left out.
+fn complete<T>(reading: &Reading<T>) -> Option<Timestamp> {
+    reading.as_of().filter(|_| reading.fault.is_none())
 }
 
 /// A view of what is remembered: as old as its oldest part, fresh when nothing was wanted, and none when nothing of

@@ -1,9 +1,11 @@
 //! Which VPC to read when nobody said: the one that the nodes' interfaces are in.
 //!
-//! The interfaces are asked for by instance, with the action that is needed anyway, so that no further right is.
+//! The interfaces are asked for by instance, with an action that is needed anyway, so that no further right is. Where that
+//! one is denied, the instances themselves are asked for.
 
 use std::collections::BTreeMap;
 
+use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{
     ids::{InstanceId, VpcId},
     inventory::InventoryScope,
@@ -33,6 +35,23 @@ impl Reader<'_> {
     }
 
     async fn vpcs_of(&self, instances: &[InstanceId]) -> Result<Vec<VpcId>, SourceFault> {
+        match self.vpcs_of_interfaces(instances).await {
+            Err(fault) if fault.category == FaultCategory::Denied => {
+                self.vpcs_of_instances(instances).await.map_err(|_| fault)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn vpcs_of_instances(&self, instances: &[InstanceId]) -> Result<Vec<VpcId>, SourceFault> {
+        // One that is gone has no VPC any more.
+        let vpc = |instance: sdk::Instance| Ok(instance.vpc_id.map(VpcId::new));
+        let listing = list(|token| self.caller.instances_by_id(instances, token), vpc).await;
+        let listing = listing.map_err(|failure| self.caller.fault(Action::DescribeInstances, &failure))?;
+        Ok(listing.rows.into_iter().flatten().collect())
+    }
+
+    async fn vpcs_of_interfaces(&self, instances: &[InstanceId]) -> Result<Vec<VpcId>, SourceFault> {
         let listing = list(
             |token| self.caller.interfaces_of(instances, token),
             |eni| {

@@ -5,7 +5,7 @@ use ipam_audit_core::{
     ids::{InstanceId, InstanceType},
     inventory::Instance,
 };
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Item, Tag, said, tags};
@@ -52,19 +52,11 @@ fn instance(json: Json, texts: &mut Interner) -> Result<Instance, Wrong> {
     Ok(Instance {
         id: InstanceId::new(item.0),
         state: texts.text(item.need(state, "State.Name")?),
-        state_since: json.state_transition_reason.as_deref().and_then(transition_time),
+        state_since: json.state_transition_reason.as_deref().and_then(Instance::time_in_reason),
         instance_type: said(json.instance_type.as_ref()).map(|name| InstanceType::new(texts.text(name))),
         launched_at: json.launch_time,
         tags: tags(json.tags, texts),
     })
-}
-
-/// The moment in a text such as `User initiated (2026-11-21 10:00:00 GMT)`.
-fn transition_time(reason: &str) -> Option<Timestamp> {
-    let (_, rest) = reason.rsplit_once('(')?;
-    let (text, _) = rest.split_once(" GMT)")?;
-    let time: DateTime = text.parse().ok()?;
-    time.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 #[cfg(test)]
@@ -83,12 +75,5 @@ mod tests {
         assert_eq!(read(&json!({"ReservationId": "r-1", "OwnerId": "1", "Instances": [one]})), alone);
         assert_eq!((&*alone[0].state, alone[0].state_since), ("stopped", "2026-11-21T10:00:00Z".parse().ok()));
         assert!(alone[0].launched_at.is_some() && alone[0].tags.len() == 1);
-    }
-
-    #[test]
-    fn a_reason_without_a_time_tells_none() {
-        for reason in ["", "Server.SpotInstanceTermination", "User initiated (yesterday GMT)", "User initiated (2026"] {
-            assert_eq!(transition_time(reason), None, "{reason}");
-        }
     }
 }

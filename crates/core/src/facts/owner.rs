@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ids::{EniId, InstanceId},
-    inventory::{Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
+    inventory::{CLUSTER_TAG_PREFIX, CLUSTER_TAGS, Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
     outcome::OtherOwner,
     rows::Rows,
     snapshot::{BranchUse, ClusterSnapshot, Platform},
@@ -93,8 +93,8 @@ pub(crate) fn has_owner_tag(interface: &Interface) -> bool {
 /// The clusters that a resource says it belongs to.
 pub(crate) fn clusters(tags: &Tags) -> impl Iterator<Item = &str> {
     tags.iter().filter_map(|(key, value)| match &**key {
-        "cluster.k8s.amazonaws.com/name" | "eks:cluster-name" | "aws:eks:cluster-name" => Some(&**value),
-        key => key.strip_prefix("kubernetes.io/cluster/").filter(|_| &**value == "owned"),
+        key if CLUSTER_TAGS.contains(&key) => Some(&**value),
+        key => key.strip_prefix(CLUSTER_TAG_PREFIX).filter(|_| &**value == "owned"),
     })
 }
 

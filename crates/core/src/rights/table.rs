@@ -202,4 +202,22 @@ pub const EC2: &[Ec2Right] = &[
         feature: Audit,
         why: "parts of subnets that prefixes may not come from",
     },
+    Ec2Right {
+        action: "ec2:DescribeInstances",
+        source: Source::Instances,
+        feature: Audit,
+        why: "whether the instance of an interface is stopped or gone, and which cluster it is of",
+    },
+    Ec2Right {
+        action: "ec2:DescribeSecurityGroups",
+        source: Source::SecurityGroups,
+        feature: Audit,
+        why: "whether the groups that ENIConfigs and SecurityGroupPolicies name exist",
+    },
+    Ec2Right {
+        action: "ec2:DescribeRouteTables",
+        source: Source::RouteTables,
+        feature: Audit,
+        why: "which subnets are public, and which have no way out",
+    },
 ];

@@ -3,9 +3,11 @@
 //! Every field of the SDK is optional. What a row cannot do without and has not is an error that names the field:
 //! absent is never zero, and never the first value of an enum. Words stay words, for the SDK's enums lag behind EC2.
 
+mod instance;
 mod instance_type;
 mod interface;
 mod network;
+mod routing;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -15,9 +17,11 @@ use ipam_audit_core::inventory::Tags;
 use crate::intern::Interner;
 
 pub(crate) use self::{
+    instance::instance,
     instance_type::instance_type,
     interface::interface,
     network::{reservation, subnet, vpc},
+    routing::{route_table, security_group},
 };
 
 /// An item of an answer that cannot be a row.

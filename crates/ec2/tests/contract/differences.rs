@@ -41,10 +41,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     moto("trunk", "the trunk's kind", "moto ignores InterfaceType: every interface is of the ordinary kind"),
     moto("trunk", "the branch's kind", "moto ignores InterfaceType: every interface is of the ordinary kind"),
     moto("trunk", "the branch's status", "moto cannot associate a branch, so it stays available"),
+    moto("dry run", "whatever it asks for", "moto does not look at DryRun in DescribeRouteTables"),
 ];
 
 /// The cases that may be named above; a misspelt one would excuse nothing and go unnoticed.
-const CASES: [&str; 6] = ["free addresses", "full subnet", "prefixes", "attachments", "attachment limit", "trunk"];
+const CASES: [&str; 7] =
+    ["free addresses", "full subnet", "prefixes", "attachments", "attachment limit", "trunk", "dry run"];
 
 #[test]
 fn every_difference_belongs_to_a_case_and_has_a_reason() {

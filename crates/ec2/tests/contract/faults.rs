@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener};
 
-use ipam_audit_core::inventory::{Inventory, ReadInventory};
+use ipam_audit_core::inventory::{Inventory, InventoryScope, ReadInventory};
 use ipam_audit_core::source::{FaultCategory, Source, SourceFault};
 use ipam_audit_ec2::AwsInventory;
 use ipam_audit_testkit::ec2::{Effect, Fault, Simulator};
@@ -34,7 +34,7 @@ fn faults(inventory: &Inventory) -> Vec<(Source, SourceFault)> {
 /// One and the same fault of every part.
 fn shared_fault(inventory: &Inventory) -> FaultCategory {
     let faults = faults(inventory);
-    assert_eq!(faults.len(), 5, "{faults:?}");
+    assert_eq!(faults.len(), 8, "{faults:?}");
     let category = faults[0].1.category;
     assert!(faults.iter().all(|(_, fault)| fault.category == category), "{faults:?}");
     category
@@ -60,6 +60,43 @@ async fn a_missing_right_is_named_and_costs_only_its_own_part() {
         assert_eq!(faults.len(), befallen, "{source}: {faults:?}");
         assert_eq!(simulator.request_log().count(action), 1, "a denial is not tried again");
     }
+}
+
+#[tokio::test]
+async fn without_any_right_every_one_of_them_is_named_at_once() {
+    for vpc in [None, Some("vpc-1".into())] {
+        let simulator = simulator(small());
+        simulator.faults().add(Fault::new(Effect::UnauthorizedOperation));
+        let scope = InventoryScope { vpc, ..all_of_small() };
+        let read = read(&config(&simulator.endpoint(), REGION).await, &scope).await;
+        let faults = faults(&read);
+        assert_eq!(faults.len(), 8, "{faults:?}");
+        for (source, fault) in faults {
+            let right = source.iam_action().unwrap();
+            let says = format!("AWS denies {right} in eu-central-1: allow it");
+            assert!(fault.category == FaultCategory::Denied && fault.message.starts_with(&says), "{}", fault.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_denial_says_the_same_at_every_reading() {
+    let (first, _simulator, inventory) =
+        read_with([Fault::new(Effect::UnauthorizedOperation).on("DescribeSubnets")]).await;
+    let second = inventory.read(&all_of_small()).await;
+    assert!(first.subnets.fault.is_some());
+    assert_eq!(first.subnets.fault, second.subnets.fault, "EC2 words it anew each time");
+}
+
+#[tokio::test]
+async fn the_vpc_is_found_by_instances_where_interfaces_are_denied() {
+    let simulator = simulator(small());
+    simulator.faults().add(Fault::new(Effect::UnauthorizedOperation).on("DescribeNetworkInterfaces"));
+    let scope = InventoryScope { vpc: None, ..all_of_small() };
+    let read = read(&config(&simulator.endpoint(), REGION).await, &scope).await;
+    assert_eq!(read.subnets.value().map(Vec::len), Some(2));
+    let denied: Vec<Source> = faults(&read).into_iter().map(|(source, _)| source).collect();
+    assert_eq!(denied, [Source::NetworkInterfaces, Source::CidrReservations], "the latter depends on the former");
 }
 
 #[tokio::test]

@@ -19,5 +19,6 @@ mod limits;
 mod network;
 mod paging;
 mod rig;
+mod routing;
 mod scope;
 mod setup;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use ipam_audit_core::inventory::{Interface, InterfaceKind, InventoryScope, ReadInventory};
+use ipam_audit_core::rights;
 use ipam_audit_core::rows::Rows;
 use ipam_audit_core::source::FaultCategory;
-use ipam_audit_ec2::{AwsInventory, IAM_POLICY};
+use ipam_audit_ec2::AwsInventory;
 use ipam_audit_testkit::ec2::{Ec2Seed, Effect, Fault, Simulator, Throttling, seed};
 
 use crate::rig::{REGION, all_of_small, config, simulator, small, subnet};
@@ -49,9 +50,9 @@ async fn a_reading_costs_as_many_calls_as_there_are_pages_and_the_next_one_fewer
     scope.vpc = None;
 
     for (round, want) in [
-        // The interfaces twice: once to find the VPC, once to read it. Types and reservations are remembered.
-        [("DescribeNetworkInterfaces", 2), ("DescribeInstanceTypes", 1), ("GetSubnetCidrReservations", 2)],
-        [("DescribeNetworkInterfaces", 1), ("DescribeInstanceTypes", 0), ("GetSubnetCidrReservations", 0)],
+        // The interfaces twice: once to find the VPC, once to read it. What changes rarely is not read again so soon.
+        [("DescribeNetworkInterfaces", 2), ("DescribeInstanceTypes", 1), ("GetSubnetCidrReservations", 2), ("rare", 1)],
+        [("DescribeNetworkInterfaces", 1), ("DescribeInstanceTypes", 0), ("GetSubnetCidrReservations", 0), ("rare", 0)],
     ]
     .into_iter()
     .enumerate()
@@ -66,11 +67,74 @@ async fn a_reading_costs_as_many_calls_as_there_are_pages_and_the_next_one_fewer
         assert_eq!(read.instance_types.value().map(Vec::len), Some(1));
         let log = simulator.request_log();
         for (action, count) in want.into_iter().chain([("DescribeVpcs", 1), ("DescribeSubnets", 1)]) {
-            assert_eq!(log.count(action), count, "{action} in round {round}");
+            let actions: &[&str] = if action == "rare" { &RARE } else { &[action] };
+            for action in actions {
+                assert_eq!(log.count(action), count, "{action} in round {round}");
+            }
         }
+        let rare = [
+            read.instances.value().map(Rows::len),
+            read.security_groups.value().map(Vec::len),
+            read.route_tables.value().map(Vec::len),
+        ];
+        assert_eq!(rare, if round == 0 { [Some(1); 3] } else { [None; 3] }, "what the caller has still stands");
     }
     let requests: u64 = inventory.stats().iter().map(|stats| stats.requests).sum();
-    assert_eq!(requests, 7 + 3);
+    assert_eq!(requests, 10 + 3);
+}
+
+/// Read now and then.
+const RARE: [&str; 3] = ["DescribeInstances", "DescribeSecurityGroups", "DescribeRouteTables"];
+
+#[tokio::test]
+async fn what_is_read_rarely_is_tried_at_every_reading_while_it_fails() {
+    let simulator = simulator(small());
+    let inventory = inventory_of(&simulator).await;
+    for action in RARE {
+        simulator.faults().add(Fault::new(Effect::UnauthorizedOperation).on(action).times(2));
+    }
+    for (round, denied) in [true, true, false].into_iter().enumerate() {
+        let read = inventory.read(&all_of_small()).await;
+        assert_eq!(read.instances.fault.is_some(), denied, "{round}");
+        assert_eq!(read.route_tables.value().is_none(), denied, "{round}");
+    }
+    assert_eq!(RARE.map(|action| simulator.request_log().count(action)), [3; 3]);
+}
+
+#[tokio::test]
+async fn instances_and_route_tables_are_read_page_by_page() {
+    let mut account = small();
+    account.subnets.push(subnet("subnet-3", "10.0.128.0/17"));
+    for number in 0..1_200 {
+        account.instances.push(seed::Instance {
+            id: Some(format!("i-{number:017x}")),
+            tags: seed::Tags::from([
+                ("Name".to_owned(), format!("worker-{number}")),
+                ("kubernetes.io/cluster/shop".to_owned(), "owned".to_owned()),
+            ]),
+            subnet: "subnet-3".to_owned(),
+            ..account.instances[0].clone()
+        });
+    }
+    let table = |number: usize| seed::RouteTable {
+        id: Some(format!("rtb-{number:03}")),
+        vpc: None,
+        main: false,
+        subnets: Vec::new(),
+        routes: Vec::new(),
+        tags: seed::Tags::new(),
+    };
+    account.route_tables.extend((0..130).map(table));
+    let simulator = simulator(account);
+    let read = inventory_of(&simulator).await.read(&all_of_small()).await;
+    let instances = read.instances.value().unwrap();
+    assert_eq!(instances.len(), 1_201);
+    assert!(instances.iter().is_sorted_by(|a, b| a.id < b.id), "sorted by id, none twice");
+    let names_kept = instances.iter().flat_map(|one| &one.tags).filter(|(key, _)| &**key == "Name").count();
+    assert_eq!(names_kept, 0, "only tags that name a cluster are kept");
+    assert_eq!(read.route_tables.value().map(Vec::len), Some(131), "its own, and the main one");
+    let log = simulator.request_log();
+    assert_eq!((log.count("DescribeInstances"), log.count("DescribeRouteTables")), (2, 2));
 }
 
 #[tokio::test]
@@ -81,9 +145,7 @@ async fn a_complete_reading_uses_the_rights_of_the_policy_all_of_them_and_no_oth
     inventory_of(&simulator).await.read(&scope).await;
 
     let used: BTreeSet<String> = simulator.request_log().counts.keys().map(|action| format!("ec2:{action}")).collect();
-    let policy: serde_json::Value = serde_json::from_str(IAM_POLICY).unwrap();
-    let allowed = policy["Statement"][0]["Action"].as_array().unwrap();
-    let allowed: BTreeSet<String> = allowed.iter().map(|action| action.as_str().unwrap().to_owned()).collect();
+    let allowed: BTreeSet<String> = rights::EC2.iter().map(|right| right.action.to_owned()).collect();
     assert_eq!(used, allowed);
 }
 

@@ -3,15 +3,19 @@
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
+use super::actions::target_element;
 use super::ids;
 use super::seed::Tags;
 use super::types::InstanceType;
-use super::world::{Attachment, Instance, Interface, Reservation, Subnet, Vpc, World, cidr_association_id};
+use super::world::{
+    Attachment, Instance, Interface, Reservation, RouteTable, SecurityGroup, Subnet, Vpc, World, cidr_association_id,
+    route_association_id,
+};
 
 impl World {
     /// The answers by file name: `subnets`, `network-interfaces`, `instances`, `instance-types`, `vpcs`,
-    /// `subnet-cidr-reservations`.
-    pub fn to_cli_json(&self) -> [(&'static str, Value); 6] {
+    /// `subnet-cidr-reservations`, `security-groups`, `route-tables`.
+    pub fn to_cli_json(&self) -> [(&'static str, Value); 8] {
         let types = self.instances.values().filter_map(|instance| InstanceType::find(&instance.type_name));
         let types: std::collections::BTreeMap<&str, &InstanceType> = types.map(|one| (one.name, one)).collect();
         let reservations = |subnet: &Subnet| {
@@ -32,6 +36,14 @@ impl World {
             ),
             ("vpcs", json!({"Vpcs": self.vpcs.values().map(vpc).collect::<Vec<_>>()})),
             ("subnet-cidr-reservations", json!(self.subnets.values().map(reservations).collect::<Vec<_>>())),
+            (
+                "security-groups",
+                json!({"SecurityGroups": self.security_groups.values().map(security_group).collect::<Vec<_>>()}),
+            ),
+            (
+                "route-tables",
+                json!({"RouteTables": self.route_tables.values().map(|one| route_table(self, one)).collect::<Vec<_>>()}),
+            ),
         ]
     }
 }
@@ -69,6 +81,41 @@ fn reservation(one: &Reservation) -> Value {
     json!({
         "SubnetCidrReservationId": one.id, "SubnetId": one.subnet, "Cidr": one.cidr.to_string(),
         "ReservationType": one.kind.as_str(), "Description": one.description, "Tags": tags(&one.tags),
+    })
+}
+
+fn security_group(one: &SecurityGroup) -> Value {
+    json!({
+        "GroupId": one.id, "GroupName": one.name, "VpcId": one.vpc, "Description": one.name, "IpPermissions": [],
+        "Tags": tags(&one.tags),
+    })
+}
+
+fn route_table(world: &World, one: &RouteTable) -> Value {
+    let association = |with: &str| {
+        json!({
+            "RouteTableAssociationId": route_association_id(&one.id, with), "RouteTableId": one.id,
+            "Main": with == one.vpc, "AssociationState": {"State": "associated"},
+        })
+    };
+    let main = one.main.then(|| association(&one.vpc));
+    let of_subnets = one.subnets.iter().map(|subnet| {
+        let mut value = association(subnet);
+        value["SubnetId"] = json!(subnet);
+        value
+    });
+    let local = world.vpc(&one.vpc).into_iter().flat_map(|vpc| vpc.blocks().collect::<Vec<_>>());
+    let local = local.map(|block| (block, "local", "active"));
+    let added = one.routes.iter().map(|route| (route.destination, route.target.as_str(), route.state.as_str()));
+    let routes = local.chain(added).map(|(destination, target, state)| {
+        let mut value = json!({"DestinationCidrBlock": destination.to_string(), "State": state});
+        let field = target_element(target);
+        value[format!("{}{}", field[..1].to_ascii_uppercase(), &field[1..])] = json!(target);
+        value
+    });
+    json!({
+        "RouteTableId": one.id, "VpcId": one.vpc, "Associations": main.into_iter().chain(of_subnets).collect::<Vec<_>>(),
+        "Routes": routes.collect::<Vec<_>>(), "Tags": tags(&one.tags),
     })
 }
 

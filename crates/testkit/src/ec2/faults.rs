@@ -219,13 +219,14 @@ pub(crate) fn judge<F: Clone>(faults: &mut [Armed<F>], request: &Request, accoun
             Effect::Latency { millis } => verdict.delay += Duration::from_millis(*millis),
             Effect::CutReply { after_bytes } => verdict.cut_after = verdict.cut_after.or(Some(*after_bytes)),
             Effect::StaleReads => verdict.frozen = verdict.frozen.or_else(|| armed.frozen.clone()),
-            effect => verdict.instead = verdict.instead.or_else(|| instead(effect, request, account)),
+            effect => verdict.instead = verdict.instead.or_else(|| instead(effect, request, account, armed.seen)),
         }
     }
     verdict
 }
 
-fn instead(effect: &Effect, request: &Request, account: &str) -> Option<Instead> {
+/// `time` counts the requests that met the fault: EC2's denials are worded anew each time.
+fn instead(effect: &Effect, request: &Request, account: &str, time: u32) -> Option<Instead> {
     let error = |status, code: &str, message: &str| {
         Some(Instead::Error(ApiError { status, code: code.to_owned().into(), message: message.to_owned() }))
     };
@@ -236,7 +237,9 @@ fn instead(effect: &Effect, request: &Request, account: &str) -> Option<Instead>
             let key = request.access_key.as_deref().unwrap_or("anonymous");
             let message = format!(
                 "You are not authorized to perform this operation. User: arn:aws:iam::{account}:user/{key} is not \
-                 authorized to perform: ec2:{action} because no identity-based policy allows the ec2:{action} action"
+                 authorized to perform: ec2:{action} because no identity-based policy allows the ec2:{action} action. \
+                 Encoded authorization failure message: {:x}",
+                mix(u64::from(time))
             );
             error(403, "UnauthorizedOperation", &message)
         }

@@ -4,12 +4,16 @@
 //! the same seed always gives the same ids and addresses. References (`vpc`, `subnet`, `instance`, `trunk`) are ids, so
 //! only what nobody refers to may go without one. Names are camelCase in YAML and JSON, and an unknown name is refused.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use self::network::{Route, RouteTable, SecurityGroup};
 
 /// Tags of a resource, sorted by key.
 pub type Tags = BTreeMap<String, String>;
@@ -39,6 +43,10 @@ pub struct Ec2Seed {
     pub interfaces: Vec<Interface>,
     /// Subnet CIDR reservations; loaded before interfaces are given addresses of the simulator's choice.
     pub reservations: Vec<Reservation>,
+    /// Security groups; those that interfaces have are there without being stated, and so is each VPC's default group.
+    pub security_groups: Vec<SecurityGroup>,
+    /// Route tables.
+    pub route_tables: Vec<RouteTable>,
 }
 
 impl Default for Ec2Seed {
@@ -52,6 +60,8 @@ impl Default for Ec2Seed {
             instances: Vec::new(),
             interfaces: Vec::new(),
             reservations: Vec::new(),
+            security_groups: Vec::new(),
+            route_tables: Vec::new(),
         }
     }
 }

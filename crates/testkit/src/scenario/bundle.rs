@@ -60,8 +60,6 @@ pub(super) fn write(scenario: &Scenario, dir: &Path, taken_at: Timestamp) -> Res
     for (file, answer) in world.to_cli_json() {
         save(&ec2.join(format!("{file}.json")), &answer)?;
     }
-    save(&ec2.join("security-groups.json"), &eks::security_groups(scenario))?;
-    save(&ec2.join("route-tables.json"), &eks::route_tables(scenario))?;
     for (file, answer) in &scenario.file.ec2_answers {
         save(&ec2.join(format!("{file}.json")), answer)?;
     }

@@ -22,6 +22,7 @@ pub(super) fn seed(scenario: &Scenario) -> Ec2Seed {
             .collect(),
         interfaces: interfaces.cloned().collect(),
         reservations: reservations(scenario),
+        route_tables: vec![super::eks::route_table(scenario)],
         ..Ec2Seed::default()
     }
 }

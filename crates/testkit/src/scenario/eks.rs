@@ -1,10 +1,10 @@
 //! What every EKS cluster and every VPC have, though no scenario states it.
 
-use std::collections::BTreeSet;
-
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::Scenario;
+use crate::ec2::seed::{Route, RouteTable, Tags};
 
 /// Objects that EKS itself puts into a cluster: kind and object.
 pub(super) fn objects() -> [(&'static str, Value); 5] {
@@ -47,24 +47,15 @@ pub(super) fn objects() -> [(&'static str, Value); 5] {
     ]
 }
 
-/// `aws ec2 describe-security-groups`: the groups that the interfaces have.
-pub(super) fn security_groups(scenario: &Scenario) -> Value {
-    let seed = scenario.to_ec2_seed();
-    let ids: BTreeSet<&String> = seed.interfaces.iter().flat_map(|interface| &interface.groups).collect();
-    let group = |id: &String| json!({"GroupId": id, "GroupName": id, "VpcId": scenario.vpc(), "Description": ""});
-    json!({"SecurityGroups": ids.into_iter().map(group).collect::<Vec<_>>()})
-}
-
-/// `aws ec2 describe-route-tables`: one main table whose way out is a NAT gateway.
-pub(super) fn route_tables(scenario: &Scenario) -> Value {
+/// One main table whose way out is a NAT gateway.
+pub(super) fn route_table(scenario: &Scenario) -> RouteTable {
     let nat = scenario.names.aws_id("nat", &["egress"]);
-    let id = scenario.names.aws_id("rtb", &["main"]);
-    json!({"RouteTables": [{
-        "RouteTableId": id, "VpcId": scenario.vpc(), "OwnerId": "111122223333",
-        "Associations": [{"Main": true, "RouteTableId": id, "AssociationState": {"State": "associated"}}],
-        "Routes": [
-            {"DestinationCidrBlock": scenario.file.vpc.cidr.to_string(), "GatewayId": "local", "State": "active"},
-            {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": nat, "State": "active"},
-        ],
-    }]})
+    RouteTable {
+        id: Some(scenario.names.aws_id("rtb", &["main"])),
+        vpc: Some(scenario.vpc().to_owned()),
+        main: true,
+        subnets: Vec::new(),
+        routes: vec![Route { destination: Ipv4Net::default(), target: nat, state: "active".to_owned() }],
+        tags: Tags::new(),
+    }
 }

@@ -3,11 +3,13 @@
 mod describe_instances;
 mod describe_interfaces;
 mod describe_network;
+mod describe_routing;
 mod describe_types;
 mod mutate_attachments;
 mod mutate_instances;
 mod mutate_interfaces;
 mod mutate_network;
+mod mutate_routing;
 
 use std::collections::BTreeSet;
 
@@ -18,6 +20,8 @@ use super::paging::{Cursor, PageRules};
 use super::query::{Params, Request};
 use super::world::World;
 use super::xml::Xml;
+
+pub(crate) use self::describe_routing::target_element;
 
 const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
@@ -47,11 +51,17 @@ impl Action {
             "DescribeTrunkInterfaceAssociations" => Self::Read(describe_interfaces::trunk_associations),
             "DescribeInstances" => Self::Read(describe_instances::instances),
             "DescribeInstanceTypes" => Self::Read(describe_types::types),
+            "DescribeSecurityGroups" => Self::Read(describe_routing::security_groups),
+            "DescribeRouteTables" => Self::Read(describe_routing::route_tables),
             "CreateVpc" => Self::Write(mutate_network::create_vpc),
             "AssociateVpcCidrBlock" => Self::Write(mutate_network::associate_cidr),
             "CreateSubnet" => Self::Write(mutate_network::create_subnet),
             "CreateSubnetCidrReservation" => Self::Write(mutate_network::create_reservation),
             "DeleteSubnetCidrReservation" => Self::Write(mutate_network::delete_reservation),
+            "CreateSecurityGroup" => Self::Write(mutate_routing::create_security_group),
+            "CreateRouteTable" => Self::Write(mutate_routing::create_route_table),
+            "AssociateRouteTable" => Self::Write(mutate_routing::associate_route_table),
+            "CreateRoute" => Self::Write(mutate_routing::create_route),
             "CreateTags" => Self::Write(mutate_network::create_tags),
             "CreateNetworkInterface" => Self::Write(mutate_interfaces::create),
             "DeleteNetworkInterface" => Self::Write(mutate_interfaces::delete),
@@ -115,6 +125,8 @@ pub(crate) fn empty_page(request: &Request) -> Result<Option<Xml>, ApiError> {
         "DescribeTrunkInterfaceAssociations" => ("interfaceAssociationSet", describe_interfaces::TRUNK_PAGES),
         "DescribeInstances" => ("reservationSet", describe_instances::PAGES),
         "DescribeInstanceTypes" => ("instanceTypeSet", describe_types::PAGES),
+        "DescribeSecurityGroups" => ("securityGroupInfo", describe_routing::GROUP_PAGES),
+        "DescribeRouteTables" => ("routeTableSet", describe_routing::TABLE_PAGES),
         _ => return Ok(None),
     };
     let mut xml = Xml::default();

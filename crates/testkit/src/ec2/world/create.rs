@@ -52,6 +52,7 @@ impl World {
         let id = self.claim_id("vpc", vpc.id)?;
         let made = Vpc { id: id.clone(), cidr: vpc.cidr, secondary: vpc.associations, tags: vpc.tags };
         self.vpcs.insert(id.clone(), made);
+        self.furnish(&id);
         Ok(id)
     }
 
@@ -312,7 +313,9 @@ impl World {
             .or_else(|| self.subnets.get_mut(id).map(|one| &mut one.tags))
             .or_else(|| self.instances.get_mut(id).map(|one| &mut one.tags))
             .or_else(|| self.interfaces.get_mut(id).map(|one| &mut one.tags))
-            .or_else(|| self.reservations.get_mut(id).map(|one| &mut one.tags));
+            .or_else(|| self.reservations.get_mut(id).map(|one| &mut one.tags))
+            .or_else(|| self.security_groups.get_mut(id).map(|one| &mut one.tags))
+            .or_else(|| self.route_tables.get_mut(id).map(|one| &mut one.tags));
         let missing = || ApiError::not_found("InvalidID", "ID", id);
         found.ok_or_else(missing)?.extend(tags.iter().map(|(key, value)| (key.clone(), value.clone())));
         Ok(())

@@ -15,6 +15,8 @@ impl World {
             instances: self.instances.values().map(instance).collect(),
             interfaces: self.interfaces.values().map(interface).collect(),
             reservations: self.reservations.values().map(reservation).collect(),
+            security_groups: self.security_groups.values().map(super::SecurityGroup::to_seed).collect(),
+            route_tables: self.route_tables.values().map(super::RouteTable::to_seed).collect(),
         }
     }
 }

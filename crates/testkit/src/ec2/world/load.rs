@@ -46,7 +46,16 @@ impl World {
             let added = world.add_reservation(reservation, Tags::new());
             added.map_err(SeedError::at("reservations", index, id.as_deref()))?;
         }
+        for (index, group) in seed.security_groups.into_iter().enumerate() {
+            let id = group.id.clone();
+            world.add_security_group(group).map_err(SeedError::at("securityGroups", index, id.as_deref()))?;
+        }
+        for (index, table) in seed.route_tables.into_iter().enumerate() {
+            let id = table.id.clone();
+            world.add_route_table(table).map_err(SeedError::at("routeTables", index, id.as_deref()))?;
+        }
         world.load_interfaces(seed.interfaces)?;
+        world.add_groups_of_interfaces();
         Ok(world)
     }
 

@@ -9,6 +9,7 @@ mod attach;
 mod create;
 mod dump;
 mod load;
+mod network;
 mod trunk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 
 pub(crate) use create::{Launch, TokenUse};
 pub use load::SeedError;
+pub(crate) use network::{RouteTable, SecurityGroup, route_association_id};
 
 use super::address_book::AddressBook;
 use super::error::ApiError;
@@ -39,6 +41,8 @@ pub struct World {
     pub(crate) instances: BTreeMap<String, Instance>,
     pub(crate) interfaces: BTreeMap<String, Interface>,
     pub(crate) reservations: BTreeMap<String, Reservation>,
+    pub(crate) security_groups: BTreeMap<String, SecurityGroup>,
+    pub(crate) route_tables: BTreeMap<String, RouteTable>,
     /// Trunk associations by id, each naming the branch that carries it.
     pub(crate) associations: BTreeMap<String, String>,
     /// Interfaces by the instance that they are attached to.
@@ -163,7 +167,7 @@ impl Instance {
 
 impl Vpc {
     /// The blocks that subnets may lie in.
-    fn blocks(&self) -> impl Iterator<Item = Ipv4Net> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Ipv4Net> {
         let more = self.secondary.iter().filter(|one| one.state == "associated").map(|one| one.cidr);
         std::iter::once(self.cidr).chain(more)
     }
@@ -183,6 +187,8 @@ impl World {
             instances: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             reservations: BTreeMap::new(),
+            security_groups: BTreeMap::new(),
+            route_tables: BTreeMap::new(),
             associations: BTreeMap::new(),
             attached: BTreeMap::new(),
             attachments: BTreeMap::new(),
@@ -248,6 +254,8 @@ impl World {
             || self.instances.contains_key(id)
             || self.interfaces.contains_key(id)
             || self.reservations.contains_key(id)
+            || self.security_groups.contains_key(id)
+            || self.route_tables.contains_key(id)
     }
 
     /// The id that was stated, if it has the right form and is new, or a fresh one.
