@@ -58,7 +58,7 @@ pub(crate) struct RunOptions {
     /// Namespace of the controller's lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "ipam-audit", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) namespace: String,
-    /// Name of this replica in the lease; the host name if not given.
+    /// Name of this replica in the lease, of which there must be one; host name and process id if not given.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
     /// Whether to act only while holding the lease. Switch off for a single replica that is never rolled.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use ipam_audit_controller::{Clients, Settings};
-use kube::{Client, Config};
+use ipam_audit_controller::Settings;
+use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,10 @@ pub(crate) fn run(options: RunOptions) -> Result<u8> {
         anyhow::bail!("another TLS provider is already installed");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(control(options, log))
+    let outcome = runtime.block_on(control(options, log));
+    // A name that is being looked up, or an evaluation, is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn control(options: RunOptions, log: Arc<LogSwitch>) -> Result<u8> {
@@ -41,7 +44,7 @@ async fn control(options: RunOptions, log: Arc<LogSwitch>) -> Result<u8> {
         tracing::info!("told to stop: finishing what is being written");
         stop.cancel();
     });
-    match ipam_audit_controller::run(clients(&config)?, Aws, log, settings(options), shutdown).await {
+    match ipam_audit_controller::run(config, Aws, log, settings(options), shutdown).await {
         Ok(()) => Ok(OK),
         Err(error) => {
             tracing::error!("{:#}", anyhow::Error::from(error));
@@ -50,20 +53,9 @@ async fn control(options: RunOptions, log: Arc<LogSwitch>) -> Result<u8> {
     }
 }
 
-/// One client for everything, and one for the lease: a renewal must not be repeated for longer than the lease is valid.
-fn clients(config: &Config) -> Result<Clients> {
-    let unusable = "the kubeconfig or the in-cluster configuration cannot be used";
-    let mut lease = config.clone();
-    lease.default_retry = false;
-    Ok(Clients {
-        cluster: Client::try_from(config.clone()).context(unusable)?,
-        lease: Client::try_from(lease).context(unusable)?,
-    })
-}
-
 fn settings(options: RunOptions) -> Settings {
     let defaults = Settings::default();
-    let identity = options.identity.or_else(host_name).unwrap_or_else(|| defaults.identity.clone());
+    let identity = options.identity.or_else(own_name).unwrap_or_else(|| defaults.identity.clone());
     Settings {
         listen: options.listen,
         namespace: options.namespace,
@@ -78,7 +70,9 @@ fn settings(options: RunOptions) -> Settings {
     }
 }
 
-fn host_name() -> Option<String> {
+/// The host's name with this process's number: two processes on one host must not take each other for themselves.
+fn own_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    let name = Some(name.trim()).filter(|name| !name.is_empty())?;
+    Some(format!("{name}-{}", std::process::id()))
 }

@@ -75,6 +75,13 @@ impl CallError {
         matches!(self, Self::Kube(kube::Error::Api(status)) if status.message.contains("field not declared in schema"))
     }
 
+    /// How long the API server asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let Self::Kube(kube::Error::Api(status)) = self else { return None };
+        let seconds = status.details.as_ref().map(|details| details.retry_after_seconds)?;
+        Some(Duration::from_secs(seconds.into())).filter(|pause| !pause.is_zero())
+    }
+
     /// What kind of fault it is.
     pub(crate) fn category(&self) -> FaultCategory {
         match self {

@@ -46,6 +46,13 @@ pub enum Error {
     /// The evaluation ended without an answer.
     #[error("the evaluation ended without an answer")]
     Evaluate,
+    /// The kubeconfig or the in-cluster configuration cannot be used.
+    #[error("the kubeconfig or the in-cluster configuration cannot be used")]
+    Client {
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// The admin server could not listen.
     #[error("cannot listen on {address}")]
     Listen {
@@ -76,6 +83,10 @@ pub(crate) enum Retry {
 }
 
 impl Error {
+    pub(crate) fn client(source: kube::Error) -> Self {
+        Self::Client { source: Box::new(source) }
+    }
+
     /// The label in metrics and logs.
     pub(crate) const fn category(&self) -> &'static str {
         match self {
@@ -85,6 +96,7 @@ impl Error {
             Self::Stalled { reason, .. } => reason,
             Self::NotLeader => "NotLeader",
             Self::Evaluate => "Evaluate",
+            Self::Client { .. } => "Client",
             Self::Listen { .. } => "Listen",
             Self::TaskEnded { .. } | Self::TaskPanicked => "Task",
         }

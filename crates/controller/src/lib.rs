@@ -8,6 +8,7 @@
 mod admin;
 mod backoff;
 mod call;
+mod clients;
 mod collect;
 mod config_maps;
 mod crds;
@@ -32,5 +33,5 @@ pub use admin::LogFilter;
 pub use call::CallError;
 pub use error::Error;
 pub use poll::{CallStats, CountCalls, Ec2Place, OpenInventory};
-pub use run::{Clients, run};
+pub use run::run;
 pub use settings::Settings;

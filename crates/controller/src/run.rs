@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use jiff::Timestamp;
-use kube::Client;
+use kube::Config;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin, LogFilter},
+    clients::{self, Clients},
     collect,
     crds::CrdCheck,
     error::Error,
@@ -24,27 +26,19 @@ use crate::{
     watch::Pace,
 };
 
-/// The ways to the API server.
-#[derive(Clone)]
-pub struct Clients {
-    /// For everything but the Lease.
-    pub cluster: Client,
-    /// For the Lease. It must not retry by itself (`kube::Config::default_retry = false`): a renewal that is repeated
-    /// for minutes would outlive the lease.
-    pub lease: Client,
-}
-
 /// Runs the controller until the shutdown is asked for, or until it cannot go on.
 ///
 /// Nothing that may heal ends it: a missing CRD, a missing right, an API server or an EC2 that is away are waited out.
 pub async fn run<O: OpenInventory>(
-    clients: Clients,
+    config: Config,
     ec2: O,
     log: Arc<dyn LogFilter>,
     settings: Settings,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let listener = admin::listen(settings.listen).await?;
+    let config = clients::signed(config, &settings.identity);
+    let clients = Clients::new(&config).map_err(Error::client)?;
     let stop = shutdown.child_token();
     let mut tasks = Tasks::new(stop.clone());
     let state = Arc::new(State::new(settings.fault_grace));
@@ -52,6 +46,7 @@ pub async fn run<O: OpenInventory>(
     let memory = Arc::new(Memory::default());
     let pace = Pace::new(&settings);
     let leadership = lead(&mut tasks, &clients, &pace, &settings, &stop);
+    let writes = clients::for_writes(&config, &leadership).map_err(Error::client)?;
     let (check, crds) = CrdCheck::new(clients.cluster.clone(), pace.clone(), &settings);
 
     let live = LiveState {
@@ -80,7 +75,7 @@ pub async fn run<O: OpenInventory>(
         settings: settings.clone(),
     };
     let publisher = Publisher {
-        writer: Writer::new(clients.cluster.clone(), leadership.clone(), &settings),
+        writer: Writer::new(writes, leadership.clone(), &settings),
         metrics: metrics.clone(),
         state: state.clone(),
         budget: Budget::new(settings.events_per_minute),
@@ -116,7 +111,9 @@ fn lead(
     stop: &CancellationToken,
 ) -> Leadership {
     if !settings.leader_elect {
-        return Leadership::always();
+        let (leadership, end) = Leadership::alone(stop.clone());
+        tasks.spawn_graceful("lead", end.map(Ok));
+        return leadership;
     }
     let (elector, leadership) = Elector::new(clients.lease.clone(), pace.clone(), settings);
     tasks.spawn_graceful("lead", elector.run(stop.clone()));
@@ -125,11 +122,11 @@ fn lead(
 
 /// Each time this process begins to lead, audits have to run although nothing changed.
 async fn announce(leadership: Leadership, state: Arc<State>, pace: Pace) {
+    let mut term = 0;
     loop {
-        leadership.held().await;
+        term = leadership.term_after(term).await;
         pace.wake();
         state.touch();
-        leadership.lost().await;
     }
 }
 

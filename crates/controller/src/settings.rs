@@ -50,7 +50,7 @@ pub struct Settings {
     pub events_per_minute: u32,
     /// Whether each node has metrics of its own.
     pub node_metrics: bool,
-    /// How long a shutdown waits for writes that are under way.
+    /// How long a shutdown takes at most: half of it for writes that are under way, then the lease is given back.
     pub shutdown_grace: Duration,
 }
 
@@ -77,7 +77,7 @@ impl Default for Settings {
             writes_per_second: 400,
             events_per_minute: 20,
             node_metrics: false,
-            shutdown_grace: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(4),
         }
     }
 }

@@ -180,6 +180,7 @@ impl<T> Few<T> {
 impl Shown {
     fn of(admin: &Admin) -> Self {
         let now = Timestamp::now();
+        let claim = admin.leadership.rest().filter(|rest| *rest < Duration::MAX);
         let scopes = admin.polls.report().into_iter().map(|scope| Scope::of(scope, now)).collect();
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -187,10 +188,7 @@ impl Shown {
             now,
             started_at: admin.started,
             pending: pending(admin),
-            leadership: Leads {
-                held: admin.leadership.is_held(),
-                claim_seconds: admin.leadership.rest().map(|rest| rest.as_secs_f64()),
-            },
+            leadership: Leads { held: admin.leadership.is_held(), claim_seconds: claim.map(|rest| rest.as_secs_f64()) },
             crds: Crds {
                 known: admin.crds.is_known(),
                 problem: admin.crds.problem().map(|problem| problem.message().to_owned()),

@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use ipam_audit_api::v1alpha1::{IpamAudit, IpamAuditStatus, NodeIpamReport, SubnetIpamReport};
+use ipam_audit_core::source::FaultCategory;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Resource, ResourceExt, core::TypeMeta};
+use kube::{Resource, ResourceExt, api::Preconditions, core::TypeMeta};
 use serde::Serialize;
 
 pub(crate) use events::Budget;
@@ -51,6 +52,8 @@ pub(crate) trait Published: OurKind + Report {
     fn without_status(&self) -> Self;
     /// Its status, as an object to apply.
     fn status_patch(&self) -> impl Serialize;
+    /// The version in which the API server has it, if nothing newer is known of it.
+    fn version(self: &Arc<Self>, state: &State) -> Option<u64>;
     /// Tells the index what the API server has now.
     fn remember(self, state: &State);
     /// Tells the index that the API server has it no more.
@@ -64,6 +67,10 @@ impl Published for NodeIpamReport {
 
     fn status_patch(&self) -> impl Serialize {
         StatusPatch::new::<Self>(self.name_any(), self.status.as_ref())
+    }
+
+    fn version(self: &Arc<Self>, state: &State) -> Option<u64> {
+        state.read(|parts| parts.node_reports.rows.version_of(self))
     }
 
     fn remember(self, state: &State) {
@@ -82,6 +89,10 @@ impl Published for SubnetIpamReport {
 
     fn status_patch(&self) -> impl Serialize {
         StatusPatch::new::<Self>(self.name_any(), self.status.as_ref())
+    }
+
+    fn version(self: &Arc<Self>, state: &State) -> Option<u64> {
+        state.read(|parts| parts.subnet_reports.rows.version_of(self))
     }
 
     fn remember(self, state: &State) {
@@ -145,12 +156,14 @@ pub(crate) struct Publication {
     pub(crate) audit: Option<IpamAudit>,
 }
 
-/// Failures of a publication so far; it goes on after one, and fails in the end.
+/// Failures of a publication so far; it goes on after one, and fails in the end. Only if this process leads no more, or
+/// if nobody answers, it ends at once.
 #[derive(Default)]
 struct Failures {
     count: usize,
     first: Option<(String, CallError)>,
     deposed: bool,
+    away: bool,
 }
 
 impl Failures {
@@ -159,9 +172,14 @@ impl Failures {
             WriteError::NotLeader => self.deposed = true,
             WriteError::Failed(error) => {
                 self.count += 1;
+                self.away |= error.category() == FaultCategory::Unreachable;
                 self.first.get_or_insert_with(|| (object.to_owned(), error));
             }
         }
+    }
+
+    const fn are_final(&self) -> bool {
+        self.deposed || self.away
     }
 
     fn into_result(self, total: usize) -> Result<(), Error> {
@@ -186,7 +204,7 @@ impl Publisher {
         told.extend(self.reports(nodes, &mut published, &mut failures).await);
         self.delete::<SubnetIpamReport>(gone_subnets, &mut published, &mut failures).await;
         self.delete::<NodeIpamReport>(gone_nodes, &mut published, &mut failures).await;
-        if let Some(status) = status {
+        if let Some(status) = status.filter(|_| !failures.are_final()) {
             let name = audit.name.clone().unwrap_or_default();
             match self.audit_status(&name, &status).await {
                 Ok(written) => {
@@ -221,6 +239,9 @@ impl Publisher {
     ) -> Vec<Draft> {
         let total = writes.len();
         let mut told = Vec::new();
+        if failures.are_final() {
+            return told;
+        }
         let mut done = stream::iter(writes)
             .map(|write| async {
                 let name = write.report.name_any();
@@ -241,7 +262,7 @@ impl Publisher {
             if finished % PROGRESS == 0 {
                 tracing::info!(kind = K::NAME, finished, total, "writing reports");
             }
-            if failures.deposed {
+            if failures.are_final() {
                 break;
             }
         }
@@ -259,20 +280,32 @@ impl Publisher {
         Ok(())
     }
 
-    async fn delete<K: Published>(&self, names: Vec<Arc<str>>, published: &mut Publication, failures: &mut Failures) {
-        let mut done = stream::iter(names)
-            .map(|name| async move {
-                let result = self.writer.delete::<K>(&self.metrics, &name).await;
-                (name, result)
+    /// Deletes reports as they were when it was found that nothing is to be said in them. One that somebody has written
+    /// since is left alone: that is a change, and the next audit judges it.
+    async fn delete<K: Published>(&self, gone: Vec<Arc<K>>, published: &mut Publication, failures: &mut Failures) {
+        if failures.are_final() {
+            return;
+        }
+        let mut done = stream::iter(gone)
+            .map(|report| async move {
+                let name = report.name_any();
+                let Some(version) = report.version(&self.state) else { return (name, Ok(false)) };
+                let seen = Preconditions { uid: report.uid(), resource_version: Some(version.to_string()) };
+                let deleted = self.writer.delete::<K>(&self.metrics, &name, seen).await;
+                (name, deleted.map(|()| true))
             })
             .buffer_unordered(self.writer.concurrency);
         while let Some((name, result)) = done.next().await {
             match result {
-                Ok(()) => {
+                Ok(true) => {
                     published.deleted += 1;
                     K::forget(&self.state, &name);
                 }
+                Ok(false) => {}
                 Err(error) => failures.note(&name, error),
+            }
+            if failures.are_final() {
+                break;
             }
         }
     }
@@ -291,6 +324,9 @@ impl Publisher {
                 Err(WriteError::Failed(error)) => {
                     self.metrics.count_event("failed");
                     tracing::warn!(%error, regarding = draft.regarding.name, "an event could not be sent");
+                    if error.category() == FaultCategory::Unreachable {
+                        break;
+                    }
                 }
             }
         }

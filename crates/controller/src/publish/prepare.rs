@@ -44,8 +44,8 @@ pub(crate) struct Prepared {
     pub(crate) audit: ObjectReference,
     pub(crate) nodes: Vec<Write<NodeIpamReport>>,
     pub(crate) subnets: Vec<Write<SubnetIpamReport>>,
-    pub(crate) gone_nodes: Vec<Arc<str>>,
-    pub(crate) gone_subnets: Vec<Arc<str>>,
+    pub(crate) gone_nodes: Vec<Arc<NodeIpamReport>>,
+    pub(crate) gone_subnets: Vec<Arc<SubnetIpamReport>>,
     /// The audit's own status, if it has to be written.
     pub(crate) status: Option<IpamAuditStatus>,
     /// Transitions of findings of the audit itself.
@@ -120,7 +120,7 @@ struct Desired<K> {
 
 struct Plan<K> {
     desired: Vec<Desired<K>>,
-    gone: Vec<Arc<str>>,
+    gone: Vec<Arc<K>>,
 }
 
 /// Those that differ from what is in the cluster.
@@ -258,9 +258,9 @@ fn same_object<K: Resource<DynamicType = ()>>(known: &K, wanted: &K) -> bool {
 }
 
 /// Reports that nothing is to be said about any more, sorted.
-fn gone<K: Resource<DynamicType = ()>>(observed: &HashMap<Arc<str>, Arc<K>>, desired: &[Desired<K>]) -> Vec<Arc<str>> {
+fn gone<K: Resource<DynamicType = ()>>(observed: &HashMap<Arc<str>, Arc<K>>, desired: &[Desired<K>]) -> Vec<Arc<K>> {
     let wanted: std::collections::HashSet<String> = desired.iter().map(|desired| desired.report.name_any()).collect();
-    let mut gone: Vec<Arc<str>> = observed.keys().filter(|name| !wanted.contains(&***name)).cloned().collect();
-    gone.sort();
-    gone
+    let mut gone: Vec<_> = observed.iter().filter(|(name, _)| !wanted.contains(&***name)).collect();
+    gone.sort_by_key(|(name, _)| *name);
+    gone.into_iter().map(|(_, report)| report.clone()).collect()
 }

@@ -1,7 +1,7 @@
 //! Publications against an API server in memory that keeps what it is sent.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::Ipv4Addr,
     sync::{Arc, Mutex, atomic::AtomicU64, atomic::Ordering::SeqCst},
     time::Duration,
@@ -163,6 +163,16 @@ struct Server {
     objects: Arc<Mutex<BTreeMap<String, Value>>>,
     version: Arc<AtomicU64>,
     refuses: Arc<Mutex<Option<(&'static str, u16)>>>,
+    /// What goes wrong next, each once: with which requests, and how.
+    mishaps: Arc<Mutex<VecDeque<(&'static str, Mishap)>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mishap {
+    /// It is refused with this code.
+    Refused(u16),
+    /// It is done, and the answer is lost.
+    Unanswered,
 }
 
 impl Server {
@@ -172,6 +182,22 @@ impl Server {
         {
             return refused(code, "Refused");
         }
+        let mishap = {
+            let mut mishaps = self.mishaps.lock().unwrap();
+            let concerns = mishaps.front().is_some_and(|(part, _)| asked.path.contains(part));
+            concerns.then(|| mishaps.pop_front()).flatten()
+        };
+        match mishap {
+            Some((_, Mishap::Refused(code))) => refused(code, "Refused"),
+            Some((_, Mishap::Unanswered)) => {
+                self.act(asked);
+                Answer::Never
+            }
+            None => self.act(asked),
+        }
+    }
+
+    fn act(&self, asked: &Asked) -> Answer {
         let path = asked.path.trim_end_matches("/status").to_owned();
         let mut objects = self.objects.lock().unwrap();
         match asked.method {
@@ -179,7 +205,13 @@ impl Server {
                 Some(object) => ok(&object),
                 None => refused(404, "NotFound"),
             },
-            Method::POST => ok(&asked.body),
+            Method::POST => {
+                let name = asked.body["metadata"]["name"].as_str().unwrap_or_default();
+                match objects.insert(format!("{path}/{name}"), asked.body.clone()) {
+                    Some(_) => refused(409, "AlreadyExists"),
+                    None => ok(&asked.body),
+                }
+            }
             _ => {
                 let version = self.version.fetch_add(1, SeqCst) + 1;
                 let object = objects.entry(path).or_insert_with(|| asked.body.clone());
@@ -392,4 +424,87 @@ async fn who_does_not_lead_sends_nothing() {
     let error = rig.publish(&snapshot(1, 3000)).await.unwrap_err();
     assert!(matches!(error, Error::NotLeader), "{error:?}");
     assert_eq!(rig.asked(), Vec::<String>::new());
+}
+
+impl Rig {
+    fn mishaps(&self, mishaps: impl IntoIterator<Item = (&'static str, Mishap)>) {
+        self.server.mishaps.lock().unwrap().extend(mishaps);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_puts_off_is_written_later() {
+    let mut rig = Rig::leading();
+    rig.mishaps([("nodeipamreports", Mishap::Refused(429)), ("nodeipamreports", Mishap::Refused(503))]);
+    let published = rig.publish(&snapshot(1, 3)).await.unwrap();
+    assert_eq!((published.written, published.events), (3, 2), "the report, and the event that depends on it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_answer_is_lost_is_there_once() {
+    for part in ["nodeipamreports", "/events"] {
+        let mut rig = Rig::leading();
+        rig.mishaps([(part, Mishap::Unanswered)]);
+        let published = rig.publish(&snapshot(1, 3)).await.unwrap();
+        assert_eq!((published.written, published.events), (3, 2));
+        let objects = rig.server.objects.lock().unwrap();
+        assert_eq!(objects.keys().filter(|path| path.contains("/events/")).count(), 2, "{part}: {:#?}", objects.keys());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_is_deleted_as_it_was_seen_and_not_if_it_changed_since() {
+    let mut rig = Rig::leading();
+    rig.publish(&snapshot(3, 3000)).await.unwrap();
+    rig.asked();
+    let prepared = rig.prepare(&snapshot(1, 3000));
+    rig.publisher.state.with(|parts| {
+        let mut changed = (*parts.node_reports.rows.of_audit("cluster")["node-2"]).clone();
+        changed.metadata.labels = None;
+        changed.metadata.resource_version = Some("1000".to_owned());
+        assert_eq!(parts.node_reports.rows.keep(changed), Changed::Yes);
+    });
+    let published = rig.publisher.publish(prepared).await.unwrap();
+    assert_eq!(published.deleted, 1);
+    let log = rig.log.lock().unwrap();
+    let deleted: Vec<&Asked> = log.iter().filter(|asked| asked.method == Method::DELETE).collect();
+    assert_eq!(deleted.len(), 1);
+    assert!(deleted[0].path.ends_with("/node-1"));
+    let preconditions = &deleted[0].body["preconditions"];
+    assert_eq!(preconditions["uid"], "report");
+    assert!(preconditions["resourceVersion"].is_string(), "{preconditions}");
+}
+
+/// A publication of many reports, one after the other, by a leader that stops to lead after the third write.
+#[tokio::test(start_paused = true)]
+async fn a_publication_stops_between_two_writes_when_the_claim_ends() {
+    let stop = CancellationToken::new();
+    let (leadership, end) = Leadership::alone(stop.clone());
+    tokio::spawn(end);
+    let mut rig = Rig::new(leadership.clone());
+    let (server, served) = (rig.server.clone(), AtomicU64::new(0));
+    let (client, log) = client(move |asked| {
+        if served.fetch_add(1, SeqCst) == 2 {
+            stop.cancel();
+        }
+        server.answer(asked)
+    });
+    rig.publisher.writer = Writer::new(client, leadership, &Settings { write_concurrency: 1, ..Settings::default() });
+    let error = rig.publish(&snapshot(50, 3)).await.unwrap_err();
+    assert!(matches!(error, Error::NotLeader), "{error:?}");
+    assert_eq!(log.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_ends_when_nobody_answers() {
+    let (client, log) = client(|_| Answer::Never);
+    let mut rig = Rig::leading();
+    rig.publisher.writer =
+        Writer::new(client, Leadership::always(), &Settings { write_concurrency: 2, ..Settings::default() });
+    let error = rig.publish(&snapshot(50, 3)).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Publish { source, .. } if source.category() == FaultCategory::Unreachable),
+        "{error:?}"
+    );
+    assert!(log.lock().unwrap().len() < 20, "{} requests", log.lock().unwrap().len());
 }

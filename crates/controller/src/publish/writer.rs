@@ -1,23 +1,34 @@
-//! The one way to write: server-side apply under our field manager, within a time limit, at a bounded rate, and only
-//! while this process leads.
+//! The one way to write: server-side apply under our field manager, at a bounded rate, and only while this process
+//! leads.
+//!
+//! The client repeats nothing by itself (see `clients`). What may pass is repeated here, a few times, and each time the
+//! claim is looked at anew; no attempt lasts longer than the claim. Every write may be repeated without harm: an apply
+//! says the same again, a delete names the very version that it means, an event has a name of its own.
 
 use std::{fmt::Debug, time::Duration};
 
 use ipam_audit_api::names::FIELD_MANAGER;
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::ClusterResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
+    backoff::Backoff,
     call::{CallError, WRITE_LIMIT, within},
     lease::Leadership,
     metrics::Metrics,
     settings::Settings,
+    state::may_pass,
 };
+
+/// How often a write is tried that fails with what may pass.
+const ATTEMPTS: usize = 4;
+/// The pauses between: the first, and the longest, which is also the longest that an API server may ask for.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Why a write did not happen.
 #[derive(Debug)]
@@ -68,7 +79,7 @@ impl Writer {
         let patch = Patch::Apply(object);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let api = Api::<K>::all(self.client.clone());
-        self.write(metrics, K::NAME, api.patch(name, &params, &patch)).await
+        self.write(metrics, K::NAME, || api.patch(name, &params, &patch)).await
     }
 
     /// Applies the status of an object, given as an object with nothing else in it.
@@ -81,7 +92,7 @@ impl Writer {
         let patch = Patch::Apply(StatusOf { object });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let api = Api::<K>::all(self.client.clone());
-        self.write(metrics, K::NAME, api.patch_status(name, &params, &patch)).await
+        self.write(metrics, K::NAME, || api.patch_status(name, &params, &patch)).await
     }
 
     /// Merges into the status of an object what every version of its definition knows.
@@ -94,21 +105,26 @@ impl Writer {
         let patch = Patch::Merge(StatusOf { object: patch });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = Api::<K>::all(self.client.clone());
-        self.write(metrics, K::NAME, api.patch_status(name, &params, &patch)).await
+        self.write(metrics, K::NAME, || api.patch_status(name, &params, &patch)).await
     }
 
-    /// Deletes an object; one that is gone already is fine.
-    pub(crate) async fn delete<K: OurKind>(&self, metrics: &Metrics, name: &str) -> Result<(), WriteError> {
+    /// Deletes an object as it was seen, in that version and no later one; one that is gone already is fine.
+    pub(crate) async fn delete<K: OurKind>(
+        &self,
+        metrics: &Metrics,
+        name: &str,
+        seen: Preconditions,
+    ) -> Result<(), WriteError> {
         let api = Api::<K>::all(self.client.clone());
-        let params = DeleteParams::default();
-        let deleting = async { api.delete(name, &params).await.map(drop) };
+        let params = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
+        let deleting = || async { api.delete(name, &params).await.map(drop) };
         match self.write(metrics, K::NAME, deleting).await {
             Err(WriteError::Failed(error)) if error.is_not_found() => Ok(()),
             other => other,
         }
     }
 
-    /// Creates an event.
+    /// Creates an event. If one of its name is there already, it is this one: the answer to an earlier attempt was lost.
     pub(crate) async fn create_event(
         &self,
         metrics: &Metrics,
@@ -117,27 +133,40 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let api = Api::namespaced(self.client.clone(), namespace);
         let params = PostParams::default();
-        self.write(metrics, "Event", api.create(&params, event)).await.map(drop)
+        match self.write(metrics, "Event", || api.create(&params, event)).await {
+            Err(WriteError::Failed(error)) if error.is_conflict() => Ok(()),
+            other => other.map(drop),
+        }
     }
 
-    async fn write<T>(
-        &self,
-        metrics: &Metrics,
-        kind: &'static str,
-        call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, WriteError> {
-        self.turn().await;
+    async fn write<T, C>(&self, metrics: &Metrics, kind: &'static str, call: impl Fn() -> C) -> Result<T, WriteError>
+    where
+        C: Future<Output = Result<T, kube::Error>>,
+    {
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            let rest = self.turn().await?;
+            let answer = within(WRITE_LIMIT.min(rest), call()).await;
+            let result = answer.as_ref().map_or_else(|error| error.category().name(), |_| "Written");
+            metrics.count_write(kind, result);
+            let error = match answer {
+                Ok(written) => return Ok(written),
+                Err(error) => error,
+            };
+            attempts.next();
+            if !may_pass(error.category()) || attempts.is_empty() {
+                return Err(WriteError::Failed(error));
+            }
+            self.hold(error.retry_after().unwrap_or_default().clamp(backoff.pause(), PAUSES.1)).await;
+        }
+    }
+
+    /// Waits for the next slot; how long this process still leads by then, if it does.
+    async fn turn(&self) -> Result<Duration, WriteError> {
         if !self.leadership.is_held() {
             return Err(WriteError::NotLeader);
         }
-        let answer = within(WRITE_LIMIT, call).await;
-        let result = answer.as_ref().map_or_else(|error| error.category().name(), |_| "Written");
-        metrics.count_write(kind, result);
-        answer.map_err(WriteError::Failed)
-    }
-
-    /// Waits for the next slot.
-    async fn turn(&self) {
         let slot = {
             let mut next = self.next.lock().await;
             let slot = (*next).max(Instant::now());
@@ -145,6 +174,13 @@ impl Writer {
             slot
         };
         tokio::time::sleep_until(slot).await;
+        self.leadership.rest().ok_or(WriteError::NotLeader)
+    }
+
+    /// Nobody writes for a while: the API server has too much to do, or is away.
+    async fn hold(&self, pause: Duration) {
+        let mut next = self.next.lock().await;
+        *next = (*next).max(Instant::now() + pause);
     }
 }
 

@@ -110,10 +110,10 @@ fn ticks(auditor: &Auditor) -> impl Stream<Item = ()> + Send + use<> {
 }
 
 async fn reconcile(audit: Arc<Audit>, auditor: Arc<Auditor>, store: Store<Audit>) -> Result<Action, Error> {
-    if !auditor.leadership.is_held() {
+    let Some(_turn) = auditor.leadership.begin() else {
         // Gaining leadership is a tick.
         return Ok(Action::await_change());
-    }
+    };
     forget_others(&auditor, &store);
     let result = Box::pin(auditor.reconcile(&audit)).await;
     match &result {

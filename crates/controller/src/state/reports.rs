@@ -106,6 +106,12 @@ impl<K: Report> Reports<K> {
         let _ = self.table.remove(&name.into());
     }
 
+    /// The version of a report, if that is still the newest that is known of it.
+    pub(crate) fn version_of(&self, report: &Arc<K>) -> Option<u64> {
+        let known = self.table.get(&report.name_any().into())?;
+        Arc::ptr_eq(&known.report, report).then_some(known.version)
+    }
+
     /// The reports of an audit, by name.
     pub(crate) fn of_audit(&self, audit: &str) -> HashMap<Arc<str>, Arc<K>> {
         let own = self.table.entries().filter(|(_, row)| row.report.audit() == audit);
