@@ -141,8 +141,8 @@ impl Target {
 
     /// An empty selector would own everything; no DaemonSet has one.
     fn owns(&self, pod: &Pod) -> bool {
-        let labels = || pod.traits.as_ref().map(|traits| &traits.labels);
-        pod.namespace == self.namespace
+        let labels = || pod.traits().map(|traits| &traits.labels);
+        pod.namespace() == &*self.namespace
             && !self.selector.is_empty()
             && labels().is_some_and(|labels| self.selector.matches(labels))
     }

@@ -14,7 +14,7 @@ use ipam_audit_api::{
     },
 };
 use ipam_audit_core::{
-    ids::InstanceId,
+    ids::{InstanceId, Uid},
     snapshot::{AwsNode, ClusterObjects, CniNode, ConfigMap, Event, Node, Pod, Workload},
     source::Reading,
 };
@@ -149,18 +149,22 @@ fn config_maps(reader: &mut Reader) -> (Listing<ConfigMap>, ConfigMaps) {
 
 /// The pods, finished ones included. Those that wait say when they were last refused an address.
 fn pods(reader: &mut Reader, cni: &mut Cni, refusals: &Refusals) -> Listing<Arc<Pod>> {
-    let mut seen: HashSet<Arc<str>> = HashSet::new();
-    let mut namespaces: HashSet<Arc<str>> = HashSet::new();
+    let mut seen: HashSet<Uid> = HashSet::new();
+    let mut namespaces: HashSet<String> = HashSet::new();
     let mut pods = reader.list(Part::Pods, |item, texts| {
         let view: PodView = serde_json::from_str(item)?;
         let mut pod = view.row(texts)?;
         if !seen.insert(pod.uid.clone()) {
             return Ok(None);
         }
-        if pod.address.is_none() {
-            pod.refused_at = refusals.get(&*pod.uid).copied();
+        if pod.address.is_none()
+            && let Some(at) = refusals.get(&pod.uid.to_string())
+        {
+            pod = pod.refused(*at);
         }
-        namespaces.insert(pod.namespace.clone());
+        if !namespaces.contains(pod.namespace()) {
+            namespaces.insert(pod.namespace().to_owned());
+        }
         cni.take(&pod, item, texts)?;
         Ok(Some(Arc::new(pod)))
     });

@@ -81,6 +81,85 @@ id!(
     Zone
 );
 
+/// The identity of a Kubernetes object, which another object under its name does not have. Packed: a UUID needs no
+/// allocation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Uid(Identity);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Identity {
+    Uuid([u8; 16]),
+    /// Of another shape, which no API server gives out today.
+    Text(Arc<str>),
+}
+
+impl Uid {
+    /// A number that stands for it in tables.
+    pub fn key(&self) -> u128 {
+        const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+        const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+        match &self.0 {
+            Identity::Uuid(bytes) => u128::from_be_bytes(*bytes),
+            // FNV-1a.
+            Identity::Text(text) => {
+                text.bytes().fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+            }
+        }
+    }
+
+    /// The bytes of a UUID as Kubernetes writes it.
+    fn uuid(text: &str) -> Option<[u8; 16]> {
+        let dashes = [8, 13, 18, 23];
+        let digits = text.bytes().enumerate().filter(|(at, _)| !dashes.contains(at)).map(|(_, byte)| byte);
+        let is_written_so = text.len() == 36
+            && dashes.iter().all(|at| text.as_bytes().get(*at) == Some(&b'-'))
+            && digits.clone().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        let number = digits.fold(0_u128, |number, byte| {
+            number << 4 | u128::from(if byte.is_ascii_digit() { byte - b'0' } else { byte.wrapping_sub(b'a' - 10) })
+        });
+        is_written_so.then(|| number.to_be_bytes())
+    }
+}
+
+impl From<&str> for Uid {
+    fn from(text: &str) -> Self {
+        Self(Self::uuid(text).map_or_else(|| Identity::Text(text.into()), Identity::Uuid))
+    }
+}
+
+impl From<String> for Uid {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Uid> for String {
+    fn from(uid: Uid) -> Self {
+        uid.to_string()
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Identity::Text(text) => f.write_str(text),
+            Identity::Uuid(bytes) => {
+                let number = u128::from_be_bytes(*bytes);
+                let part = |from: u32, digits: u32| (number >> (4 * (32 - from - digits))) & ((1 << (4 * digits)) - 1);
+                let [a, b, c, d, e] = [part(0, 8), part(8, 4), part(12, 4), part(16, 4), part(20, 12)];
+                write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
 impl InstanceId {
     /// The instance of a node's `spec.providerID` (`aws:///<zone>/<instance>`), if it is one of EC2.
     pub fn from_provider_id(provider_id: &str) -> Option<Self> {
@@ -93,6 +172,19 @@ impl InstanceId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uid_of_any_shape_comes_out_as_it_went_in_and_has_a_key_of_its_own() {
+        let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        let texts =
+            [uuid, "00000000-0000-0000-0000-0000000000ff", "0F8FAD5B-D9CB-469F-A165-70867728950E", "u1", "u2", ""];
+        for (at, text) in texts.iter().enumerate() {
+            assert_eq!(Uid::from(*text).to_string(), *text);
+            assert!(texts[..at].iter().all(|other| Uid::from(*other).key() != Uid::from(*text).key()), "{text}");
+        }
+        assert_eq!(Uid::from(texts[1]).key(), 255);
+        assert!(matches!(Uid::from(uuid).0, Identity::Uuid(_)));
+    }
 
     #[test]
     fn the_instance_is_the_last_segment_of_an_aws_provider_id() {

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod facts;
 pub mod finding;
 pub mod ids;
+pub mod intern;
 pub mod inventory;
 pub mod ipamd;
 pub mod limits;

@@ -17,7 +17,7 @@ use ipam_audit_core::{
     policy::AuditPolicy,
     snapshot::{
         AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
-        NodeState, Platform, Pod, PodPhase, TrunkHints,
+        NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
 };
@@ -206,7 +206,7 @@ fn interfaces(cluster: &ACluster) -> Vec<Interface> {
 }
 
 fn pod(at: usize, spec: &APod, addresses: &[Ipv4Addr]) -> Arc<Pod> {
-    Arc::new(Pod {
+    let fields = PodFields {
         namespace: "shop".into(),
         name: format!("pod-{at}").into(),
         uid: format!("uid-{at}").into(),
@@ -222,7 +222,8 @@ fn pod(at: usize, spec: &APod, addresses: &[Ipv4Addr]) -> Arc<Pod> {
         finished_at: spec.finished_seconds.map(|ago| now() - SignedDuration::from_secs(ago)),
         refused_at: None,
         traits: None,
-    })
+    };
+    Arc::new(fields.into())
 }
 
 fn node(at: usize, kind: &str) -> Arc<Node> {

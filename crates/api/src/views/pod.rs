@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
 
 use ipam_audit_core::{
     ids::EniId,
-    snapshot::{BranchUse, Pod, PodPhase, PodTraits},
+    snapshot::{BranchUse, Pod, PodFields, PodPhase, PodTraits},
 };
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod as FullPod, apimachinery::pkg::apis::meta::v1::Time};
@@ -168,7 +168,7 @@ impl PodView {
         let address = text.map(|text| self.ipv4(text)).transpose()?.flatten();
         let phase = phase(self.status.phase.as_deref());
         let branch = self.branch();
-        Ok(Pod {
+        let fields = PodFields {
             namespace: interner.text(meta.namespace.as_deref().unwrap_or_default()),
             name: name.into(),
             uid: uid.into(),
@@ -184,7 +184,8 @@ impl PodView {
             created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
             refused_at: None,
             traits: Some(self.traits(interner)),
-        })
+        };
+        Ok(Pod::pack(fields, interner))
     }
 
     /// Its labels.
@@ -281,8 +282,8 @@ mod tests {
 
     use super::*;
 
-    fn row(object: Value) -> Result<Pod, Malformed> {
-        serde_json::from_value::<PodView>(object).unwrap().row(&mut Interner::default())
+    fn row(object: Value) -> Result<PodFields, Malformed> {
+        serde_json::from_value::<PodView>(object).unwrap().row(&mut Interner::default()).map(|pod| pod.fields())
     }
 
     #[test]
@@ -296,7 +297,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(pod.workload.as_deref(), Some("Deployment resizer"));
-        assert!(pod.uses_pool());
+        assert!(Pod::from(pod.clone()).uses_pool());
         assert_eq!((pod.address, pod.branch), (Some([10, 0, 0, 9].into()), BranchUse::No));
     }
 
@@ -326,7 +327,7 @@ mod tests {
                 "status": {"conditions": [{"type": "PodScheduled", "status": "False",
                     "message": "0/9 nodes are available: 9 Insufficient vpc.amazonaws.com/pod-eni."}]},
             });
-            serde_json::from_value::<PodView>(object).unwrap().row(&mut interner).unwrap().traits.unwrap()
+            serde_json::from_value::<PodView>(object).unwrap().row(&mut interner).unwrap().fields().traits.unwrap()
         };
         let (one, two) = (pod("a"), pod("b"));
         assert!(Arc::ptr_eq(&one, &two));

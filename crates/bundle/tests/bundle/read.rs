@@ -104,7 +104,10 @@ fn a_pod_that_waits_says_when_it_was_refused() {
     let snapshot = files.read().snapshot;
     let pods = value(&snapshot.pods);
     let waiting = pods.iter().find(|pod| pod.waits_for_address()).unwrap();
-    assert_eq!((&*waiting.name, waiting.refused_at), ("resizer-7d9f-c", "2026-11-21T09:00:00Z".parse().ok()));
+    assert_eq!(
+        (waiting.name().to_string(), waiting.refused_at()),
+        ("resizer-7d9f-c".to_owned(), "2026-11-21T09:00:00Z".parse().ok())
+    );
     assert_eq!(value(&snapshot.objects.events).len(), 2);
 }
 

@@ -20,7 +20,7 @@ use ipam_audit_core::{
     outcome::AuditOutcome,
     snapshot::{
         AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
-        NodeState, Platform, Pod, PodPhase, TrunkHints,
+        NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
 };
@@ -96,7 +96,7 @@ fn node(number: u8) -> Node {
 }
 
 fn pod(number: u8) -> Pod {
-    Pod {
+    let fields = PodFields {
         namespace: "shop".into(),
         name: format!("resizer-{number}").into(),
         uid: format!("pod-{number}").into(),
@@ -112,7 +112,8 @@ fn pod(number: u8) -> Pod {
         finished_at: None,
         refused_at: None,
         traits: None,
-    }
+    };
+    fields.into()
 }
 
 fn interface(number: u8, device: u8) -> Interface {

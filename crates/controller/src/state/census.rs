@@ -29,12 +29,25 @@ pub(crate) trait Counted {
 impl Census {
     /// Counts a map; the closure hashes a value and says about how many bytes it has elsewhere.
     pub(crate) fn of<K: Hash, V>(map: &HashMap<K, V>, look: impl Fn(&V, &mut DefaultHasher) -> usize) -> Self {
-        let mut census = Self { rows: map.len(), bytes: map.capacity() * (size_of::<(K, V)>() + 1), ..Self::default() };
-        for (key, value) in map {
+        let table = map.capacity() * (size_of::<(K, V)>() + 1);
+        Self::sum(table, map, |(key, value), hasher| {
+            key.hash(hasher);
+            look(value, hasher)
+        })
+    }
+
+    /// Counts rows that a table of so many bytes holds.
+    pub(crate) fn sum<T>(
+        table: usize,
+        rows: impl IntoIterator<Item = T>,
+        look: impl Fn(T, &mut DefaultHasher) -> usize,
+    ) -> Self {
+        let mut census = Self { bytes: table, ..Self::default() };
+        for row in rows {
             // Its keys are fixed, so that two processes hash alike.
             let mut hasher = DefaultHasher::new();
-            key.hash(&mut hasher);
-            census.bytes += look(value, &mut hasher);
+            census.rows += 1;
+            census.bytes += look(row, &mut hasher);
             // A sum and no exclusive or: two rows that hash alike must not cancel out.
             census.checksum = census.checksum.wrapping_add(hasher.finish());
         }

@@ -10,6 +10,7 @@ use ipam_audit_api::views::{
     Interner, Malformed, aws_node_pods, cni_places, config_maps_of,
 };
 use ipam_audit_core::{
+    ids::Uid,
     snapshot::{AwsNode, Workload},
     source::{FaultCategory, Reading},
 };
@@ -22,7 +23,7 @@ use kube::{
 use super::{
     Census, Counted, Part, Rows,
     census::{Watched, hash_shown},
-    table::{Changed, Table, uid_key},
+    table::{Changed, Table},
 };
 
 /// Where a DaemonSet is.
@@ -144,7 +145,7 @@ impl Rows<AwsNodePodView> for AwsNodePods {
             return Ok(self.remove(object));
         };
         let kept = AwsNodePodRow { container: self.shared(row.container.clone()), ..row };
-        Ok(self.table.apply(uid_key(&kept.uid), kept))
+        Ok(self.table.apply(Uid::from(&*kept.uid).key(), kept))
     }
 
     fn remove(&mut self, object: &AwsNodePodView) -> Changed {
@@ -152,7 +153,7 @@ impl Rows<AwsNodePodView> for AwsNodePods {
     }
 
     fn lose(&mut self, meta: &ObjectMeta) -> Changed {
-        let changed = meta.uid.as_ref().map_or(Changed::No, |uid| self.table.remove(&uid_key(uid)));
+        let changed = meta.uid.as_ref().map_or(Changed::No, |uid| self.table.remove(&Uid::from(uid.as_str()).key()));
         self.containers.retain(|container| Arc::strong_count(container) > 1);
         changed
     }

@@ -1,13 +1,13 @@
 //! Events about addresses: pods that were refused one, and what the CNI, the VPC resource controller and Karpenter say.
 
 use ipam_audit_api::views::{EventView, Interner, Malformed, POD_SANDBOX_FAILED};
-use ipam_audit_core::snapshot::Event;
+use ipam_audit_core::{ids::Uid, snapshot::Event};
 use kube::{Resource, ResourceExt, core::ObjectMeta};
 
 use super::{
     Census, Counted, Refusals, Rows,
     census::hash_shown,
-    table::{Changed, Table, uid_key},
+    table::{Changed, Table},
 };
 
 /// The events of one watch.
@@ -31,7 +31,7 @@ impl Rows<EventView> for Events {
         let (Some(row), Some(uid)) = (row, object.uid()) else {
             return Ok(refused);
         };
-        let key = uid_key(&uid);
+        let key = Uid::from(&*uid).key();
         let again = self.rows.get(&key).is_some_and(|known| Event { last_at: known.last_at, ..row.clone() } == *known);
         let said = self.rows.apply(key, row);
         // That it was said once more is kept, and is no reason to audit.
@@ -44,7 +44,7 @@ impl Rows<EventView> for Events {
     }
 
     fn lose(&mut self, meta: &ObjectMeta) -> Changed {
-        meta.uid.as_ref().map_or(Changed::No, |uid| self.rows.remove(&uid_key(uid)))
+        meta.uid.as_ref().map_or(Changed::No, |uid| self.rows.remove(&Uid::from(uid.as_str()).key()))
     }
 
     fn finish(&mut self) -> Changed {

@@ -2,30 +2,57 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
+use hashbrown::{HashTable, hash_table};
 use ipam_audit_api::views::{EventView, Interner, Malformed, PodView};
-use ipam_audit_core::snapshot::Pod;
+use ipam_audit_core::{ids::Uid, snapshot::Pod};
 use jiff::Timestamp;
 use kube::{Resource, core::ObjectMeta};
 
-use super::{
-    Census, Counted, Rows,
-    table::{Changed, Table, uid_key},
-};
+use super::{Census, Counted, Rows, table::Changed};
 
 /// Pods by uid: a pod that is replaced under the same name is another row.
+///
+/// The key is in the row, so that an entry is a pointer and a stamp: there are a hundred and fifty thousand.
 #[derive(Debug, Default)]
 pub(crate) struct Pods {
-    table: Table<u128, Arc<Pod>>,
+    table: HashTable<Entry>,
+    epoch: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pod: Arc<Pod>,
+    /// The last list that had it.
+    epoch: u32,
+}
+
+/// Uids are random already.
+#[expect(clippy::cast_possible_truncation, reason = "both halves are in it")]
+const fn hash_of(key: u128) -> u64 {
+    key as u64 ^ (key >> 64) as u64
+}
+
+fn hash_of_entry(entry: &Entry) -> u64 {
+    hash_of(entry.pod.uid.key())
 }
 
 impl Rows<PodView> for Pods {
     fn begin(&mut self) {
-        self.table.begin();
+        self.epoch = self.epoch.wrapping_add(1);
     }
 
     fn apply(&mut self, object: &PodView, interner: &mut Interner) -> Result<Changed, Malformed> {
-        let pod = object.row(interner)?;
-        Ok(self.table.apply(uid_key(&pod.uid), Arc::new(pod)))
+        let (pod, epoch) = (object.row(interner)?, self.epoch);
+        let same_pod = |entry: &Entry| entry.pod.uid == pod.uid;
+        match self.table.entry(hash_of(pod.uid.key()), same_pod, hash_of_entry) {
+            hash_table::Entry::Occupied(mut known) if *known.get().pod == pod => {
+                known.get_mut().epoch = epoch;
+                return Ok(Changed::No);
+            }
+            hash_table::Entry::Occupied(mut known) => *known.get_mut() = Entry { pod: Arc::new(pod), epoch },
+            hash_table::Entry::Vacant(free) => drop(free.insert(Entry { pod: Arc::new(pod), epoch })),
+        }
+        Ok(Changed::Yes)
     }
 
     fn remove(&mut self, object: &PodView) -> Changed {
@@ -33,11 +60,18 @@ impl Rows<PodView> for Pods {
     }
 
     fn lose(&mut self, meta: &ObjectMeta) -> Changed {
-        meta.uid.as_ref().map_or(Changed::No, |uid| self.table.remove(&uid_key(uid)))
+        let Some(uid) = meta.uid.as_deref().map(Uid::from) else { return Changed::No };
+        let known = self.table.find_entry(hash_of(uid.key()), |entry| entry.pod.uid == uid);
+        Changed::when(known.map(|known| drop(known.remove())).is_ok())
     }
 
     fn finish(&mut self) -> Changed {
-        self.table.finish()
+        let (before, epoch) = (self.table.len(), self.epoch);
+        self.table.retain(|entry| entry.epoch == epoch);
+        if self.table.capacity() > 4 * self.table.len().max(64) {
+            self.table.shrink_to_fit(hash_of_entry);
+        }
+        Changed::when(self.table.len() < before)
     }
 
     fn len(&self) -> usize {
@@ -47,9 +81,10 @@ impl Rows<PodView> for Pods {
 
 impl Counted for Pods {
     fn census(&self) -> Census {
-        self.table.census(|pod, hasher| {
-            pod.hash(hasher);
-            size_of::<Pod>() + pod.name.len() + pod.uid.len()
+        let table = self.table.capacity() * (size_of::<Entry>() + 1);
+        Census::sum(table, &self.table, |entry, hasher| {
+            entry.pod.hash(hasher);
+            size_of::<Pod>()
         })
     }
 }
@@ -57,11 +92,12 @@ impl Counted for Pods {
 impl Pods {
     /// The pods of a snapshot; those that were refused an address and have none say so.
     pub(crate) fn rows(&self, refusals: &Refusals) -> Vec<Arc<Pod>> {
-        self.table.entries().map(|(key, pod)| refusals.mark(*key, pod)).collect()
+        self.table.iter().map(|entry| refusals.mark(&entry.pod)).collect()
     }
 
-    fn waits(&self, key: u128) -> bool {
-        self.table.get(&key).is_some_and(|pod| pod.address.is_none())
+    fn find(&self, key: u128) -> Option<&Pod> {
+        let entry = self.table.find(hash_of(key), |entry| entry.pod.uid.key() == key);
+        entry.map(|entry| &*entry.pod)
     }
 }
 
@@ -90,13 +126,13 @@ impl Refusals {
             return Changed::No;
         };
         let refused = Refused { at: refusal.at, epoch: self.epoch, forgotten: false };
-        let known = self.by_pod.insert(uid_key(&refusal.pod), refused);
+        let known = self.by_pod.insert(Uid::from(refusal.pod.as_str()).key(), refused);
         Changed::when(known.is_none())
     }
 
     /// An event that is gone says nothing about the pod: it still waits.
     pub(super) fn remove(&mut self, object: &EventView) {
-        let refused = object.refusal().and_then(|refusal| self.by_pod.get_mut(&uid_key(&refusal.pod)));
+        let refused = object.refusal().and_then(|refusal| self.by_pod.get_mut(&Uid::from(refusal.pod.as_str()).key()));
         if let Some(refused) = refused {
             refused.forgotten = true;
         }
@@ -124,16 +160,15 @@ impl Counted for Refusals {
 impl Refusals {
     /// Drops what is over: the pod has its address, or both the pod and the event are gone.
     pub(crate) fn settle(&mut self, pods: &Pods) {
-        self.by_pod.retain(|key, refused| match pods.table.get(key) {
-            Some(_) => pods.waits(*key),
+        self.by_pod.retain(|key, refused| match pods.find(*key) {
+            Some(pod) => pod.address.is_none(),
             None => !refused.forgotten,
         });
     }
 
-    fn mark(&self, key: u128, pod: &Arc<Pod>) -> Arc<Pod> {
-        match self.by_pod.get(&key) {
-            Some(refused) if pod.address.is_none() => Arc::new(Pod { refused_at: Some(refused.at), ..Pod::clone(pod) }),
-            _ => pod.clone(),
-        }
+    fn mark(&self, pod: &Arc<Pod>) -> Arc<Pod> {
+        // Nearly all pods have an address: no look at the table for those.
+        let refused = pod.address.is_none().then(|| self.by_pod.get(&pod.uid.key())).flatten();
+        refused.map_or_else(|| pod.clone(), |refused| Arc::new(pod.refused(refused.at)))
     }
 }

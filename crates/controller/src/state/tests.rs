@@ -54,7 +54,7 @@ impl Rig {
     fn pod_names(&self) -> Vec<String> {
         let snapshot = self.snapshot();
         let pods = snapshot.pods.value().unwrap();
-        let mut names: Vec<String> = pods.iter().map(|pod| pod.name.to_string()).collect();
+        let mut names: Vec<String> = pods.iter().map(|pod| pod.name().to_string()).collect();
         names.sort();
         names
     }
@@ -315,7 +315,7 @@ proptest! {
             prop_assert_eq!(moved, model != before);
             let snapshot = rig.snapshot();
             let rows: std::collections::BTreeMap<u8, Option<u8>> = snapshot.pods.value().unwrap().iter()
-                .map(|pod| (pod.name.parse().unwrap(), pod.address.map(|address| address.octets()[3]))).collect();
+                .map(|pod| (pod.name().to_string().parse().unwrap(), pod.address.map(|address| address.octets()[3]))).collect();
             prop_assert_eq!(rows, model.clone());
         }
     }

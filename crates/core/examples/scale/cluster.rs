@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use ipam_audit_core::{
     ids::NodeName,
+    intern::Interner,
     inventory::{
         Attachment, Instance, Interface, InterfaceKind, InterfaceStatus, Inventory, RouteTable, SecurityGroup, Subnet,
         Tags, Vpc,
@@ -14,7 +15,7 @@ use ipam_audit_core::{
     net::{self, Prefix28},
     snapshot::{
         AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterSnapshot, CniNode, EnvValue, Node,
-        NodeState, Platform, Pod, PodPhase, PodTraits, TrunkHints,
+        NodeState, Platform, Pod, PodFields, PodPhase, PodTraits, TrunkHints,
     },
     source::Reading,
 };
@@ -116,6 +117,7 @@ struct Cluster {
     aws_node_pods: Vec<AwsNodePod>,
     cni_nodes: Vec<CniNode>,
     instances: Vec<Instance>,
+    shared: Interner,
 }
 
 impl Cluster {
@@ -143,6 +145,7 @@ impl Cluster {
             aws_node_pods: Vec::new(),
             cni_nodes: Vec::new(),
             instances: Vec::new(),
+            shared: Interner::default(),
         }
     }
 
@@ -286,7 +289,7 @@ impl Cluster {
     fn add_pod(&mut self, node: &NodeName, at: u32, number: u32, address: Option<Ipv4Addr>, branch: BranchUse) {
         let workload = (at * 31 + number * 7) % WORKLOADS;
         let Some((namespace, owner)) = self.workloads.get(workload as usize) else { return };
-        self.pods.push(Arc::new(Pod {
+        let fields = PodFields {
             namespace: Arc::clone(namespace),
             name: format!("web-{workload}-{at:05}-{number}").into(),
             uid: format!("00000000-0000-4000-8000-{at:06x}{number:06x}").into(),
@@ -302,7 +305,8 @@ impl Cluster {
             finished_at: None,
             refused_at: None,
             traits: self.traits.get(workload as usize).cloned(),
-        }));
+        };
+        self.pods.push(Arc::new(Pod::pack(fields, &mut self.shared)));
     }
 
     fn finish(mut self) -> ClusterSnapshot {

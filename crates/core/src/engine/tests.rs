@@ -150,7 +150,9 @@ fn a_trunk_is_measured_by_its_own_limit() {
         let like = (*pods[0]).clone();
         pods.extend((0..used).map(|at| {
             let branch = crate::snapshot::BranchUse::Has(format!("eni-branch-{at}").into());
-            std::sync::Arc::new(crate::snapshot::Pod { branch, name: format!("branch-{at}").into(), ..like.clone() })
+            std::sync::Arc::new(
+                crate::snapshot::PodFields { branch, name: format!("branch-{at}").into(), ..like.fields() }.into(),
+            )
         }));
         let outcome = audit(&snapshot);
         let near = outcome.nodes[0].findings.iter().find(|finding| finding.code == "IPAM301");

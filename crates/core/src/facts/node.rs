@@ -222,9 +222,10 @@ fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Sur
         facts.workload = common_workload(&on_pool);
         // An IPv6 pod never has an IPv4 address, whether it waits or not.
         facts.waiting = on_pool.iter().copied().filter(|pod| !facts.ipv6 && pod.waits_for_address()).collect();
-        facts.waiting.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        facts.waiting.sort_by(|a, b| (&a.namespace(), &a.name()).cmp(&(&b.namespace(), &b.name())));
         facts.pool = Pool::of(facts, pods, around);
-        let branches = pods.iter().filter(|pod| pod.phase != PodPhase::Finished && pod.branch != BranchUse::No).count();
+        let branches =
+            pods.iter().filter(|pod| pod.phase != PodPhase::Finished && *pod.branch() != BranchUse::No).count();
         if branches > 0 {
             let branches = u32::try_from(branches).unwrap_or(u32::MAX);
             facts.trunk = Some(TrunkFacts { interface: None, branches, cooling: 0, limit: None });
@@ -234,13 +235,13 @@ fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Sur
 
 /// Whether a pod is there for its own sake: it has not finished, and is neither a DaemonSet's nor a static pod.
 fn is_work(pod: &Pod) -> bool {
-    let is_static = || pod.workload.as_deref().is_some_and(|workload| workload.starts_with("Node "));
+    let is_static = || pod.workload().is_some_and(|workload| workload.starts_with("Node "));
     pod.phase != PodPhase::Finished && !pod.is_daemon() && !is_static()
 }
 
 /// The workload of a node's pods, in words, if they all have an address and one owner.
 fn common_workload(pods: &[&Pod]) -> Option<Arc<str>> {
-    let mut owners = pods.iter().filter(|pod| pod.address.is_some()).map(|pod| (&pod.namespace, pod.workload.as_ref()));
+    let mut owners = pods.iter().filter(|pod| pod.address.is_some()).map(|pod| (pod.namespace(), pod.workload()));
     let (namespace, workload) = owners.next()?;
     if owners.any(|other| other != (namespace, workload)) {
         return None;

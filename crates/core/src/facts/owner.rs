@@ -127,7 +127,7 @@ impl<'a> Known<'a> {
             let all = snapshot.nodes.value().into_iter().flatten();
             all.filter(|node| node.platform != Platform::LinuxEc2)
         };
-        let branches = pods.into_iter().flat_map(|pods| &pods.with_branch).filter_map(|pod| match &pod.branch {
+        let branches = pods.into_iter().flat_map(|pods| &pods.with_branch).filter_map(|pod| match &pod.branch() {
             BranchUse::Has(branch) => Some(branch),
             BranchUse::No | BranchUse::Wanted => None,
         });

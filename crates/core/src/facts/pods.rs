@@ -27,7 +27,7 @@ impl<'a> PodIndex<'a> {
         let mut by_node: Vec<Vec<&Pod>> = nodes.iter().map(|_| Vec::with_capacity(mean + mean / 3)).collect();
         let mut with_branch = Vec::new();
         for pod in pods.iter().map(Arc::as_ref) {
-            if pod.branch != BranchUse::No {
+            if *pod.branch() != BranchUse::No {
                 with_branch.push(pod);
             }
             let Some(node) = &pod.node else { continue };

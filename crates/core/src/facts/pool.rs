@@ -167,8 +167,8 @@ fn book<'a>(
         let address = pod.address?;
         let claim = match pod.phase {
             _ if pod.uses_pool() => Claim::Live,
-            PodPhase::Finished if !pod.host_network && pod.branch == BranchUse::No => {
-                let cools = pod.finished_at.is_some_and(|at| now.duration_since(at) < cool_down);
+            PodPhase::Finished if !pod.host_network() && *pod.branch() == BranchUse::No => {
+                let cools = pod.finished_at().is_some_and(|at| now.duration_since(at) < cool_down);
                 if cools { Claim::Cooling } else { Claim::Finished }
             }
             _ => return None,
@@ -211,9 +211,10 @@ mod tests {
     fn finished(cool_down: Option<&str>, ago: i64) -> NodeAddresses {
         let env: Vec<_> = cool_down.map(|seconds| ("IP_COOLDOWN_PERIOD", seconds)).into_iter().collect();
         let mut snapshot = with_env(&env);
-        let pod = pod_mut(&mut snapshot, "resizer-0-1");
+        let mut pod = pod_mut(&mut snapshot, "resizer-0-1");
         pod.phase = PodPhase::Finished;
         pod.finished_at = Some(now() - SignedDuration::from_secs(ago));
+        drop(pod);
         addresses(&snapshot)
     }
 
@@ -233,8 +234,9 @@ mod tests {
         let address = pod_mut(&mut snapshot, "resizer-0-0").address;
         // Another pod that runs, and one that has finished, name it, too.
         pod_mut(&mut snapshot, "resizer-0-1").address = address;
-        let third = pod_mut(&mut snapshot, "resizer-0-2");
+        let mut third = pod_mut(&mut snapshot, "resizer-0-2");
         (third.address, third.phase) = (address, PodPhase::Finished);
+        drop(third);
         let seen = addresses(&snapshot);
         assert_eq!((seen.held, seen.used, seen.finished, seen.warm), (6, 1, 0, 5));
     }

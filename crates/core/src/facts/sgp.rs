@@ -102,7 +102,7 @@ impl<'a> GroupedPod<'a> {
 
     /// Its traits, where the reader collects them.
     pub(crate) fn traits(&self) -> Option<&'a PodTraits> {
-        self.pod.traits.as_deref()
+        self.pod.traits()
     }
 
     /// Its workload, or itself where it has none: pods of one workload are one problem.
@@ -113,8 +113,8 @@ impl<'a> GroupedPod<'a> {
 
 /// The workload of a pod as a problem's group: `namespace/name`.
 pub(crate) fn owner(pod: &Pod) -> Arc<str> {
-    let workload = pod.workload.as_deref().and_then(|workload| workload.split_once(' '));
-    workload.map_or_else(|| pod.full_name(), |(_, name)| format!("{}/{name}", pod.namespace)).into()
+    let workload = pod.workload().and_then(|workload| workload.split_once(' '));
+    workload.map_or_else(|| pod.full_name(), |(_, name)| format!("{}/{name}", pod.namespace())).into()
 }
 
 /// The cool-down of branches as it is written and as it works.
@@ -283,8 +283,8 @@ fn grouped<'a>(
         snapshot.nodes.value().map_or(&[][..], Vec::as_slice).iter().map(|node| (&node.name, node.platform)).collect();
     let mut found = Vec::new();
     for pod in pods.iter().map(Arc::as_ref).filter(|pod| pod.phase != PodPhase::Finished) {
-        let lacks_slot = pod.traits.as_ref().is_some_and(|traits| traits.lacks_branch_slot);
-        let is_plain = pod.branch == BranchUse::No && !lacks_slot;
+        let lacks_slot = pod.traits().is_some_and(|traits| traits.lacks_branch_slot);
+        let is_plain = *pod.branch() == BranchUse::No && !lacks_slot;
         if is_plain && matcher.is_known_free(pod) {
             continue;
         }
@@ -300,7 +300,7 @@ fn grouped<'a>(
             policies,
         });
     }
-    found.sort_by(|a, b| (&a.pod.namespace, &a.pod.name).cmp(&(&b.pod.namespace, &b.pod.name)));
+    found.sort_by(|a, b| (&a.pod.namespace(), &a.pod.name()).cmp(&(&b.pod.namespace(), &b.pod.name())));
     (found, matcher.unresolved)
 }
 
@@ -308,8 +308,8 @@ fn grouped<'a>(
 struct Matcher<'a> {
     by_namespace: Option<Map<&'a str, Vec<&'a SecurityGroupPolicy>>>,
     accounts: Option<Map<(&'a str, &'a str), &'a ServiceAccount>>,
-    /// By template and namespace; both are interned, so that their addresses stand for them.
-    known: Map<(usize, usize), Option<Selected<'a>>>,
+    /// By family, which is interned, so that its address stands for it.
+    known: Map<usize, Option<Selected<'a>>>,
     nothing: Selected<'a>,
     unresolved: BTreeSet<Source>,
 }
@@ -341,9 +341,9 @@ impl<'a> Matcher<'a> {
     fn selected(&mut self, pod: &'a Pod) -> Option<Selected<'a>> {
         let Some(by_namespace) = &self.by_namespace else {
             self.unresolved.insert(Source::SecurityGroupPolicies);
-            return (pod.branch == BranchUse::No).then(|| Arc::clone(&self.nothing));
+            return (*pod.branch() == BranchUse::No).then(|| Arc::clone(&self.nothing));
         };
-        let Some(candidates) = by_namespace.get(&*pod.namespace) else {
+        let Some(candidates) = by_namespace.get(pod.namespace()) else {
             if let Some(key) = key(pod) {
                 self.known.insert(key, Some(Arc::clone(&self.nothing)));
             }
@@ -352,7 +352,7 @@ impl<'a> Matcher<'a> {
         let everything = |policy: &&SecurityGroupPolicy| {
             policy.service_accounts.is_none() && policy.pods.as_ref().is_some_and(Selector::is_empty)
         };
-        let Some(traits) = &pod.traits else {
+        let Some(traits) = pod.traits() else {
             if candidates.iter().all(everything) {
                 return Some(candidates.as_slice().into());
             }
@@ -362,7 +362,7 @@ impl<'a> Matcher<'a> {
         if let Some(known) = key(pod).and_then(|key| self.known.get(&key)) {
             return known.clone();
         }
-        let answer = self.of_template(candidates, traits, &pod.namespace);
+        let answer = self.of_template(candidates, traits, pod.namespace());
         if answer.is_none() {
             self.unresolved.insert(Source::ServiceAccounts);
         }
@@ -397,8 +397,8 @@ impl<'a> Matcher<'a> {
 }
 
 /// A pod's template and namespace.
-fn key(pod: &Pod) -> Option<(usize, usize)> {
-    pod.traits.as_ref().map(|traits| (Arc::as_ptr(traits).addr(), pod.namespace.as_ptr().addr()))
+fn key(pod: &Pod) -> Option<usize> {
+    pod.traits().map(|_| Arc::as_ptr(pod.family()).addr())
 }
 
 /// Whether the resource controller looks at a policy at all.

@@ -21,7 +21,7 @@ pub use objects::{
     ClusterObjects, ConfigMap, Event, NetworkPolicy, NodeClaim, NodeClass, NodePool, Service, ServiceAccount, Workload,
     is_karpenter, is_resource_controller,
 };
-pub use pod::{BranchUse, Pod, PodPhase, PodTraits};
+pub use pod::{BranchUse, Pod, PodFamily, PodFields, PodName, PodPhase, PodTraits};
 
 pub use crate::inventory::{Tags, tag};
 use crate::{

@@ -1,23 +1,67 @@
-//! A pod's row.
+//! A pod's row, packed: there are thirty of them for each node, and every byte counts a hundred and fifty thousand times.
+//!
+//! What the pods of a workload share is kept once ([`PodFamily`]), a name is what its siblings share and a few letters,
+//! and what few pods have is kept apart. [`PodFields`] is the same spelled out.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{cmp::Ordering, fmt, net::Ipv4Addr, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Tags, tag};
-use crate::ids::{EniId, NodeName};
+use crate::{
+    ids::{EniId, NodeName, Uid},
+    intern::Interner,
+};
 
 /// A pod, as far as addresses depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "PodFields", into = "PodFields")]
 pub struct Pod {
-    /// Its namespace (interned).
+    family: Arc<PodFamily>,
+    name: PodName,
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// Where it runs; none while unscheduled.
+    pub node: Option<NodeName>,
+    /// Its IPv4 address.
+    pub address: Option<Ipv4Addr>,
+    /// Whether it still is what it was scheduled as.
+    pub phase: PodPhase,
+    /// Whether its deletion was asked for.
+    pub terminating: bool,
+    created_at: Seconds,
+    rare: Option<Box<Rare>>,
+}
+
+/// What the pods of one workload share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PodFamily {
+    namespace: Arc<str>,
+    workload: Option<Arc<str>>,
+    host_network: bool,
+    traits: Option<Arc<PodTraits>>,
+}
+
+/// What few pods have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Rare {
+    branch: BranchUse,
+    scheduled_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    refused_at: Option<Timestamp>,
+}
+
+/// A pod spelled out: how rows are made, and how they are written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodFields {
+    /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// `metadata.uid`.
-    pub uid: Arc<str>,
-    /// The workload that made it, for example `Deployment resizer` (interned).
+    pub uid: Uid,
+    /// The workload that made it, for example `Deployment resizer`.
     pub workload: Option<Arc<str>>,
     /// Where it runs; none while unscheduled.
     pub node: Option<NodeName>,
@@ -31,7 +75,7 @@ pub struct Pod {
     pub terminating: bool,
     /// Whether it uses a branch interface.
     pub branch: BranchUse,
-    /// `metadata.creationTimestamp`.
+    /// `metadata.creationTimestamp`, to the second.
     pub created_at: Option<Timestamp>,
     /// When it was bound to its node; kept only for pods that want a branch or have no address.
     pub scheduled_at: Option<Timestamp>,
@@ -43,25 +87,232 @@ pub struct Pod {
     pub traits: Option<Arc<PodTraits>>,
 }
 
+impl From<PodFields> for Pod {
+    fn from(fields: PodFields) -> Self {
+        Self::pack(fields, &mut Interner::default())
+    }
+}
+
+impl From<Pod> for PodFields {
+    fn from(pod: Pod) -> Self {
+        pod.fields()
+    }
+}
+
 impl Pod {
+    /// The row of a pod, sharing what others have too.
+    pub fn pack(fields: PodFields, shared: &mut Interner) -> Self {
+        let PodFields { namespace, name, uid, workload, node, address, host_network, phase, terminating, .. } = fields;
+        let PodFields { branch, created_at, scheduled_at, finished_at, refused_at, traits, .. } = fields;
+        let rare = Rare { branch, scheduled_at, finished_at, refused_at };
+        Self {
+            family: shared.family(PodFamily { namespace, workload, host_network, traits }),
+            name: PodName::new(&name, shared),
+            uid,
+            node,
+            address,
+            phase,
+            terminating,
+            created_at: Seconds::of(created_at),
+            rare: (rare != Rare::NOTHING).then(|| Box::new(rare)),
+        }
+    }
+
+    /// The row spelled out.
+    pub fn fields(&self) -> PodFields {
+        PodFields {
+            namespace: self.family.namespace.clone(),
+            name: self.name.to_string().into(),
+            uid: self.uid.clone(),
+            workload: self.family.workload.clone(),
+            node: self.node.clone(),
+            address: self.address,
+            host_network: self.host_network(),
+            phase: self.phase,
+            terminating: self.terminating,
+            branch: self.branch().clone(),
+            created_at: self.created_at(),
+            scheduled_at: self.scheduled_at(),
+            finished_at: self.finished_at(),
+            refused_at: self.refused_at(),
+            traits: self.family.traits.clone(),
+        }
+    }
+
+    /// Changes what is packed.
+    pub fn edit(&mut self, change: impl FnOnce(&mut PodFields)) {
+        let mut fields = self.fields();
+        change(&mut fields);
+        *self = fields.into();
+    }
+
+    /// The same, refused an address at this time.
+    #[must_use]
+    pub fn refused(&self, at: Timestamp) -> Self {
+        let mut pod = self.clone();
+        let rare = pod.rare.get_or_insert_with(|| Box::new(Rare::NOTHING));
+        rare.refused_at = Some(at);
+        pod
+    }
+
+    /// What it shares with the pods of its workload: the same address means the same family, where rows share it.
+    pub const fn family(&self) -> &Arc<PodFamily> {
+        &self.family
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.family.namespace
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &PodName {
+        &self.name
+    }
+
+    /// The workload that made it, for example `Deployment resizer`.
+    pub fn workload(&self) -> Option<&str> {
+        self.family.workload.as_deref()
+    }
+
+    /// Whether it shares the node's address.
+    pub fn host_network(&self) -> bool {
+        self.family.host_network
+    }
+
+    /// What it has in common with the other pods of its workload; none where the reader does not collect it.
+    pub fn traits(&self) -> Option<&PodTraits> {
+        self.family.traits.as_deref()
+    }
+
+    /// Whether it uses a branch interface.
+    pub fn branch(&self) -> &BranchUse {
+        self.rare.as_ref().map_or(&BranchUse::No, |rare| &rare.branch)
+    }
+
+    /// `metadata.creationTimestamp`.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.created_at.time()
+    }
+
+    /// When it was bound to its node; kept only for pods that want a branch or have no address.
+    pub fn scheduled_at(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.scheduled_at
+    }
+
+    /// When its last container ended; kept only for finished pods.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.finished_at
+    }
+
+    /// When kubelet last said that the CNI gave it no address.
+    pub fn refused_at(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.refused_at
+    }
+
     /// Whether it takes, or wants, an address of its node's warm pool.
     pub fn uses_pool(&self) -> bool {
-        !self.host_network && self.branch == BranchUse::No && self.phase != PodPhase::Finished
+        !self.host_network() && *self.branch() == BranchUse::No && self.phase != PodPhase::Finished
     }
 
     /// Whether it is on a node, has no address and kubelet says that this is the CNI's refusal.
     pub fn waits_for_address(&self) -> bool {
-        self.uses_pool() && self.node.is_some() && self.address.is_none() && self.refused_at.is_some()
+        self.uses_pool() && self.node.is_some() && self.address.is_none() && self.refused_at().is_some()
     }
 
     /// Whether a DaemonSet made it.
     pub fn is_daemon(&self) -> bool {
-        self.workload.as_deref().is_some_and(|workload| workload.starts_with("DaemonSet "))
+        self.workload().is_some_and(|workload| workload.starts_with("DaemonSet "))
     }
 
     /// `namespace/name`.
     pub fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
+        format!("{}/{}", self.namespace(), self.name)
+    }
+
+    /// The order of `namespace`, then `name`.
+    pub fn by_full_name(&self, other: &Self) -> Ordering {
+        self.namespace().cmp(other.namespace()).then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl Rare {
+    const NOTHING: Self = Self { branch: BranchUse::No, scheduled_at: None, finished_at: None, refused_at: None };
+}
+
+/// A pod's name: what its siblings share, and the letters that are its own.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PodName {
+    shared: Arc<str>,
+    own: [u8; Self::OWN],
+}
+
+impl PodName {
+    /// As many letters as a name of a ReplicaSet's, Job's or DaemonSet's pod ends in.
+    const OWN: usize = 5;
+
+    fn new(name: &str, share: &mut Interner) -> Self {
+        let own = name.rfind('-').map_or("", |dash| &name[dash + 1..]);
+        let mut packed = [0; Self::OWN];
+        // Only what can be told from padding, and never half a character.
+        if own.len() > Self::OWN || !own.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Self { shared: share.text(name), own: packed };
+        }
+        packed[..own.len()].copy_from_slice(own.as_bytes());
+        Self { shared: share.text(&name[..name.len() - own.len()]), own: packed }
+    }
+
+    fn own(&self) -> &str {
+        let end = self.own.iter().position(|byte| *byte == 0).unwrap_or(Self::OWN);
+        str::from_utf8(&self.own[..end]).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> impl Iterator<Item = u8> {
+        self.shared.bytes().chain(self.own().bytes())
+    }
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.shared, self.own())
+    }
+}
+
+impl fmt::Debug for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl PartialEq<str> for PodName {
+    fn eq(&self, other: &str) -> bool {
+        self.bytes().eq(other.bytes())
+    }
+}
+
+impl Ord for PodName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes().cmp(other.bytes())
+    }
+}
+
+impl PartialOrd for PodName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A time of Kubernetes, which has whole seconds from 1970 to 2106; none is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Seconds(u32);
+
+impl Seconds {
+    fn of(time: Option<Timestamp>) -> Self {
+        Self(time.and_then(|time| u32::try_from(time.as_second()).ok()).unwrap_or_default())
+    }
+
+    fn time(self) -> Option<Timestamp> {
+        (self.0 > 0).then(|| Timestamp::from_second(self.0.into()).ok()).flatten()
     }
 }
 
@@ -108,5 +359,66 @@ impl PodTraits {
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
         tag(&self.labels, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> PodName {
+        PodName::new(text, &mut Interner::default())
+    }
+
+    #[test]
+    fn a_name_comes_out_as_it_went_in() {
+        for text in ["resizer-7d9f8c5b4d-x2k9q", "db-0", "bare", "ends-", "-x", "a-toolong", "shop-\u{e4}", ""] {
+            assert_eq!(name(text).to_string(), text);
+            assert!(name(text) == *text, "{text}");
+        }
+        assert_eq!(&*name("resizer-7d9f8c5b4d-x2k9q").shared, "resizer-7d9f8c5b4d-");
+    }
+
+    #[test]
+    fn names_are_ordered_like_their_texts() {
+        let mut texts = ["web-1-a", "web-1", "web-10", "web", "web-2", "weba", "web-1-"];
+        let mut names = texts.map(name);
+        texts.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(names.map(|name| name.to_string()), texts);
+    }
+
+    #[test]
+    fn a_row_is_small() {
+        assert!(size_of::<Pod>() <= 104, "{} bytes, 150,000 times", size_of::<Pod>());
+    }
+
+    #[test]
+    fn a_row_says_what_was_packed() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let plain = PodFields {
+            namespace: "shop".into(),
+            name: "web-abc-x2k9q".into(),
+            uid: "0f8fad5b-d9cb-469f-a165-70867728950e".into(),
+            workload: Some("Deployment web".into()),
+            node: Some("node-1".into()),
+            address: Some([10, 0, 0, 9].into()),
+            host_network: false,
+            phase: PodPhase::Running,
+            terminating: true,
+            branch: BranchUse::No,
+            created_at: at(1_700_000_000),
+            scheduled_at: None,
+            finished_at: None,
+            refused_at: None,
+            traits: Some(Arc::default()),
+        };
+        let rare = PodFields { branch: BranchUse::Has("eni-1".into()), refused_at: at(1_700_000_009), ..plain.clone() };
+        for fields in [plain, rare] {
+            let pod = Pod::from(fields.clone());
+            assert_eq!(pod.fields(), fields);
+            let text = serde_json::to_string(&pod).unwrap();
+            assert_eq!(serde_json::from_str::<Pod>(&text).unwrap(), pod);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Clusters and looks for the rules about addresses that are lost or leaked.
 
-use std::sync::Arc;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,7 +16,7 @@ use crate::{
     outcome::{AuditOutcome, RuleAnswer},
     policy::AuditPolicy,
     rows::Rows,
-    snapshot::{BranchUse, ClusterSnapshot, Pod},
+    snapshot::{BranchUse, ClusterSnapshot, Pod, PodFields},
     source::Reading,
 };
 
@@ -86,9 +89,40 @@ pub(crate) fn pods(snapshot: &mut ClusterSnapshot) -> &mut Vec<Arc<Pod>> {
 }
 
 /// One pod, to change it.
-pub(crate) fn pod_mut<'a>(snapshot: &'a mut ClusterSnapshot, name: &str) -> &'a mut Pod {
-    let pods = pods(snapshot);
-    Arc::make_mut(pods.iter_mut().find(|pod| &*pod.name == name).unwrap())
+pub(crate) fn pod_mut<'a>(snapshot: &'a mut ClusterSnapshot, name: &str) -> EditedPod<'a> {
+    EditedPod::of(pods(snapshot).iter_mut().find(|pod| pod.name() == name).unwrap())
+}
+
+/// A pod spelled out while it is changed.
+pub(crate) struct EditedPod<'a> {
+    pod: &'a mut Arc<Pod>,
+    fields: PodFields,
+}
+
+impl<'a> EditedPod<'a> {
+    pub(crate) fn of(pod: &'a mut Arc<Pod>) -> Self {
+        Self { fields: pod.fields(), pod }
+    }
+}
+
+impl Deref for EditedPod<'_> {
+    type Target = PodFields;
+
+    fn deref(&self) -> &PodFields {
+        &self.fields
+    }
+}
+
+impl DerefMut for EditedPod<'_> {
+    fn deref_mut(&mut self) -> &mut PodFields {
+        &mut self.fields
+    }
+}
+
+impl Drop for EditedPod<'_> {
+    fn drop(&mut self) {
+        *self.pod = Arc::new(self.fields.clone().into());
+    }
 }
 
 /// The interfaces, to change them.
@@ -128,9 +162,10 @@ pub(crate) fn with_branch(snapshot: &mut ClusterSnapshot, has_pod: bool) {
     branch.tags = [("vpcresources.k8s.aws/trunk-eni-id".into(), "eni-trunk".into())].into();
     interfaces(snapshot).extend([trunk, branch]);
     if has_pod {
-        let pod = pod_mut(snapshot, "resizer-0-0");
+        let mut pod = pod_mut(snapshot, "resizer-0-0");
         pod.branch = BranchUse::Has("eni-branch".into());
         pod.address = Some([10, 0, 0, 211].into());
+        drop(pod);
     }
 }
 

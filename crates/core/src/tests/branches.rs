@@ -14,7 +14,7 @@ use crate::{
     outcome::RuleAnswer,
     policy::AuditPolicy,
     snapshot::{
-        AwsNode, AwsNodeEnv, BranchUse, ClusterObjects, ClusterSnapshot, CniNode, EnvValue, Event, Node, Pod,
+        AwsNode, AwsNodeEnv, BranchUse, ClusterObjects, ClusterSnapshot, CniNode, EnvValue, Event, Node, PodFields,
         PodTraits, SecurityGroupPolicy, Selector,
     },
     source::{FaultCategory, Reading},
@@ -55,7 +55,7 @@ pub(crate) fn cluster_with(kind: &str, nodes: usize, env: &[(&str, &str)]) -> Cl
         aws_node.manifest.init = Some(Arc::new(AwsNodeEnv::default()));
     });
     for pod in edit(&mut snapshot.pods) {
-        Arc::make_mut(pod).traits = Some(Arc::default());
+        Arc::make_mut(pod).edit(|pod| pod.traits = Some(Arc::default()));
     }
     for at in 0..nodes {
         let mut trunk = interface(&format!("eni-trunk-{at}"), "subnet-1");
@@ -138,8 +138,8 @@ pub(crate) fn branch_pod(snapshot: &mut ClusterSnapshot, node: usize, name: &str
     edit(&mut snapshot.ec2.interfaces).push(branch);
     let host = snapshot.nodes.value().unwrap()[node].name.clone();
     let mut pods = snapshot.pods.value().unwrap().clone();
-    let model = pods[0].as_ref().clone();
-    pods.push(Arc::new(Pod {
+    let model = pods[0].fields();
+    let pod = PodFields {
         name: name.into(),
         uid: name.into(),
         workload: Some("Deployment db".into()),
@@ -150,7 +150,8 @@ pub(crate) fn branch_pod(snapshot: &mut ClusterSnapshot, node: usize, name: &str
         scheduled_at: Some(an_hour_ago()),
         traits: Some(Arc::new(traits("db"))),
         ..model
-    }));
+    };
+    pods.push(Arc::new(pod.into()));
     snapshot.pods = Reading::fresh(pods, now());
 }
 
@@ -165,9 +166,9 @@ pub(crate) fn edit_node(snapshot: &mut ClusterSnapshot, node: usize, change: imp
 }
 
 /// Changes the pod of this name.
-pub(crate) fn edit_pod(snapshot: &mut ClusterSnapshot, name: &str, change: impl FnOnce(&mut Pod)) {
-    let pod = edit(&mut snapshot.pods).iter_mut().find(|pod| &*pod.name == name);
-    change(Arc::make_mut(pod.unwrap()));
+pub(crate) fn edit_pod(snapshot: &mut ClusterSnapshot, name: &str, change: impl FnOnce(&mut PodFields)) {
+    let pod = edit(&mut snapshot.pods).iter_mut().find(|pod| pod.name() == name);
+    Arc::make_mut(pod.unwrap()).edit(change);
 }
 
 /// Changes what the pod of this name has in common with its like.

@@ -10,7 +10,7 @@ use crate::{
     net,
     snapshot::{
         AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
-        NodeState, Platform, Pod, PodPhase, TrunkHints,
+        NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
 };
@@ -188,7 +188,7 @@ fn node(name: &NodeName, instance: &str, kind: &str, max_pods: u32) -> Node {
 }
 
 fn pod(node: &NodeName, name: &str, address: Option<Ipv4Addr>) -> Pod {
-    Pod {
+    let fields = PodFields {
         namespace: "shop".into(),
         name: name.into(),
         uid: name.into(),
@@ -204,5 +204,6 @@ fn pod(node: &NodeName, name: &str, address: Option<Ipv4Addr>) -> Pod {
         finished_at: None,
         traits: None,
         refused_at: address.is_none().then(now),
-    }
+    };
+    fields.into()
 }

@@ -10,7 +10,7 @@ use crate::{
     memory::Memory,
     outcome::{AuditOutcome, RuleAnswer},
     policy::AuditPolicy,
-    snapshot::{ClusterSnapshot, Pod},
+    snapshot::{ClusterSnapshot, PodFields},
 };
 
 fn outcome(snapshot: &ClusterSnapshot) -> AuditOutcome {
@@ -33,9 +33,9 @@ pub(crate) fn answer(code: &str, snapshot: &ClusterSnapshot) -> RuleAnswer {
 pub(crate) fn host_pods(number: u32, mut snapshot: ClusterSnapshot) -> ClusterSnapshot {
     let node = snapshot.nodes.value().unwrap()[0].name.clone();
     let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-    let like = pods.first().map(|pod| (**pod).clone());
+    let like = pods.first().map(|pod| pod.fields());
     let Some(like) = like else { panic!("a pod to copy") };
-    let host = |at| Pod {
+    let host = |at| PodFields {
         name: format!("host-{at}").into(),
         uid: format!("host-{at}").into(),
         node: Some(node.clone()),
@@ -44,7 +44,7 @@ pub(crate) fn host_pods(number: u32, mut snapshot: ClusterSnapshot) -> ClusterSn
         refused_at: None,
         ..like.clone()
     };
-    pods.extend((0..number).map(|at| Arc::new(host(at))));
+    pods.extend((0..number).map(|at| Arc::new(host(at).into())));
     snapshot
 }
 

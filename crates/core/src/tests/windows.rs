@@ -30,10 +30,11 @@ pub(crate) fn windows(data: &[(&str, &str)], change: impl FnOnce(&mut Node)) -> 
 pub(crate) fn waiting_pod(snapshot: &mut ClusterSnapshot) {
     let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
     let mut pod = Arc::clone(&pods[0]);
-    let waiting = Arc::make_mut(&mut pod);
-    (waiting.name, waiting.uid, waiting.node) = ("win".into(), "win".into(), Some("node-1".into()));
-    (waiting.address, waiting.phase) = (None, PodPhase::Pending);
-    waiting.created_at = Some(now() - jiff::SignedDuration::from_mins(10));
+    Arc::make_mut(&mut pod).edit(|waiting| {
+        (waiting.name, waiting.uid, waiting.node) = ("win".into(), "win".into(), Some("node-1".into()));
+        (waiting.address, waiting.phase) = (None, PodPhase::Pending);
+        waiting.created_at = Some(now() - jiff::SignedDuration::from_mins(10));
+    });
     pods.push(pod);
 }
 

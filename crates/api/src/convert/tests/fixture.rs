@@ -10,7 +10,7 @@ use ipam_audit_core::{
     policy::AuditPolicy,
     snapshot::{
         AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
-        NodeState, Platform, Pod, PodPhase, TrunkHints,
+        NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::Reading,
 };
@@ -97,7 +97,7 @@ fn node(number: u8) -> Arc<Node> {
 }
 
 fn pod(number: u8) -> Arc<Pod> {
-    Arc::new(Pod {
+    let fields = PodFields {
         namespace: "shop".into(),
         name: format!("resizer-{number}").into(),
         uid: format!("pod-{number}").into(),
@@ -113,7 +113,8 @@ fn pod(number: u8) -> Arc<Pod> {
         finished_at: None,
         refused_at: None,
         traits: None,
-    })
+    };
+    Arc::new(fields.into())
 }
 
 /// Address 0 of an interface is its own, the others are for pods.

@@ -84,7 +84,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 fn named_by_pods<'a>(facts: &Facts<'a>) -> BTreeSet<&'a EniId> {
     let pods = facts.pods.iter().flat_map(|pods| pods.with_branch.iter().copied());
     let pods = pods.filter(|pod| pod.phase != PodPhase::Finished);
-    let branch = |pod: &'a crate::snapshot::Pod| match &pod.branch {
+    let branch = |pod: &'a crate::snapshot::Pod| match &pod.branch() {
         BranchUse::Has(id) => Some(id),
         BranchUse::No | BranchUse::Wanted => None,
     };

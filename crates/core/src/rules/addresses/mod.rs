@@ -69,8 +69,9 @@ mod tests {
     fn what_is_odd_and_right_is_no_finding_however_long_it_is_looked_at() {
         let mut snapshot = cluster();
         with_branch(&mut snapshot, true);
-        let finished = pod_mut(&mut snapshot, "resizer-0-1");
+        let mut finished = pod_mut(&mut snapshot, "resizer-0-1");
         (finished.phase, finished.finished_at) = (PodPhase::Finished, Some(now() - SignedDuration::from_hours(5)));
+        drop(finished);
         pod_mut(&mut snapshot, "resizer-0-2").terminating = true;
         pod_mut(&mut snapshot, "resizer-1-0").host_network = true;
         pod_mut(&mut snapshot, "resizer-1-0").address = Some([10, 0, 0, 11].into());

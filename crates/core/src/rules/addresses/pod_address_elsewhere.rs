@@ -88,7 +88,9 @@ fn violation(node: &NodeFacts<'_>, pod: &Pod, other: &NodeFacts<'_>, interface: 
         remediation: format!(
             "kubectl delete pod -n {} {} lets its successor get an address of {}; if other pods of the node follow, \
              replace it.",
-            pod.namespace, pod.name, node.node.name
+            pod.namespace(),
+            pod.name(),
+            node.node.name
         ),
         evidence: vec![
             sink::evidence("address", address),

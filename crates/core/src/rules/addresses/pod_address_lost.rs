@@ -106,7 +106,7 @@ fn on_wrong_branch<'f, 'a>(
     facts: &'f Facts<'a>,
     seen_at: Timestamp,
 ) -> impl Iterator<Item = (&'f NodeFacts<'a>, &'a Pod, &'a Interface)> {
-    let branched = move |pod: &&Pod| matches!(pod.branch, BranchUse::Has(_)) && pods::is_settled(pod, seen_at);
+    let branched = move |pod: &&Pod| matches!(pod.branch(), BranchUse::Has(_)) && pods::is_settled(pod, seen_at);
     let all = facts.pods.iter().flat_map(|pods| pods.with_branch.iter().copied()).filter(branched);
     let judged = all.filter_map(|pod| {
         let name = pod.node.as_ref()?;
@@ -128,7 +128,9 @@ fn violation(node: &NodeFacts<'_>, pod: &Pod, whose: &str) -> sink::Violation {
         remediation: format!(
             "kubectl delete pod -n {} {} lets its successor get an address that exists; if other pods of {} follow, \
              replace the node.",
-            pod.namespace, pod.name, node.node.name
+            pod.namespace(),
+            pod.name(),
+            node.node.name
         ),
         evidence: vec![
             sink::evidence("address", address),
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn pods_that_come_go_or_have_no_pool_address_are_not_judged() {
-        let changes: [fn(&mut crate::snapshot::Pod); 5] = [
+        let changes: [fn(&mut crate::snapshot::PodFields); 5] = [
             |pod| pod.created_at = Some(now() + jiff::SignedDuration::from_secs(800)),
             |pod| pod.terminating = true,
             |pod| pod.host_network = true,
@@ -184,9 +186,10 @@ mod tests {
         ];
         for change in changes {
             let mut snapshot = cluster();
-            let pod = pod_mut(&mut snapshot, "resizer-0-1");
+            let mut pod = pod_mut(&mut snapshot, "resizer-0-1");
             pod.address = Some([10, 0, 0, 77].into());
-            change(pod);
+            change(&mut pod);
+            drop(pod);
             assert_eq!(proven(&snapshot, CODE), Vec::<String>::new());
         }
     }

@@ -75,7 +75,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 /// Pods by address, where there is more than one.
 fn shared<'a>(facts: &Facts<'a>) -> Vec<Vec<&'a Pod>> {
     let all = facts.snapshot.pods.value().into_iter().flatten();
-    let pods = all.map(AsRef::as_ref).filter(|pod: &&Pod| !pod.host_network && !pod.terminating);
+    let pods = all.map(AsRef::as_ref).filter(|pod: &&Pod| !pod.host_network() && !pod.terminating);
     let addressed: Vec<(u32, &Pod)> = pods.filter_map(|pod| Some((u32::from(pod.address?), pod))).collect();
     // Nearly always there are none, and to see that needs no order.
     let mut seen = Set::default();
@@ -87,7 +87,7 @@ fn shared<'a>(facts: &Facts<'a>) -> Vec<Vec<&'a Pod>> {
     let same = addressed.chunk_by(|(one, _), (other, _)| one == other).filter(|pods| pods.len() > 1);
     let named = same.map(|pods| {
         let mut pods: Vec<&Pod> = pods.iter().map(|(_, pod)| *pod).collect();
-        pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        pods.sort_by(|a, b| (&a.namespace(), &a.name()).cmp(&(&b.namespace(), &b.name())));
         pods
     });
     named.collect()
@@ -119,7 +119,7 @@ fn violation(pods: &[&Pod]) -> sink::Violation {
     let names: Vec<String> = pods.iter().map(where_).collect();
     let number = u32::try_from(pods.len()).unwrap_or(u32::MAX);
     let deletions: Vec<String> =
-        pods.iter().map(|pod| format!("kubectl delete pod -n {} {}", pod.namespace, pod.name)).collect();
+        pods.iter().map(|pod| format!("kubectl delete pod -n {} {}", pod.namespace(), pod.name())).collect();
     sink::Violation {
         severity: Severity::Critical,
         message: format!(
@@ -172,8 +172,9 @@ mod tests {
     fn a_pod_on_its_way_out_shares_nothing() {
         let mut snapshot = cluster();
         let address = pod_mut(&mut snapshot, "resizer-0-0").address;
-        let leaving = pod_mut(&mut snapshot, "resizer-0-1");
+        let mut leaving = pod_mut(&mut snapshot, "resizer-0-1");
         (leaving.address, leaving.terminating) = (address, true);
+        drop(leaving);
         assert_eq!(proven(&snapshot, CODE), Vec::<String>::new());
     }
 

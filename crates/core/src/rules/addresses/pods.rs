@@ -33,8 +33,8 @@ pub(super) fn may_accuse(facts: &Facts<'_>, found: &Violations<'_>, subject: &Su
 
 /// Whether a pod's address stands for something: it runs, stays, and is older than the data.
 pub(super) fn is_settled(pod: &Pod, seen_at: Timestamp) -> bool {
-    let old = pod.created_at.is_none_or(|created| seen_at.duration_since(created) >= YOUNG);
-    old && pod.phase == PodPhase::Running && !pod.terminating && !pod.host_network
+    let old = pod.created_at().is_none_or(|created| seen_at.duration_since(created) >= YOUNG);
+    old && pod.phase == PodPhase::Running && !pod.terminating && !pod.host_network()
 }
 
 /// Whether the VPC CNI gives the pods of a node their addresses, as far as is seen.
@@ -91,7 +91,7 @@ impl<'a> Carriers<'a> {
 
 /// What must not change between two looks at pods: who they are and the address they have.
 pub(super) fn identity(pods: &[&Pod]) -> String {
-    let mut uids: Vec<&str> = pods.iter().map(|pod| &*pod.uid).collect();
+    let mut uids: Vec<String> = pods.iter().map(|pod| pod.uid.to_string()).collect();
     uids.sort_unstable();
     let address = pods.first().and_then(|pod| pod.address).map_or_else(String::new, |address| address.to_string());
     format!("{} {address}", uids.join(","))
@@ -99,6 +99,6 @@ pub(super) fn identity(pods: &[&Pod]) -> String {
 
 /// The branch interface of a pod, if it has one.
 pub(super) fn branch_of<'a>(facts: &Facts<'a>, pod: &Pod) -> Option<&'a Interface> {
-    let BranchUse::Has(id) = &pod.branch else { return None };
+    let BranchUse::Has(id) = &pod.branch() else { return None };
     facts.pod_groups.interface(id)
 }

@@ -56,7 +56,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let apart = SignedDuration::from_secs(policy.thresholds.suspicion_seconds.into());
     let Some(seen_at) = facts.as_of(Source::NetworkInterfaces) else { return };
     for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes) {
-        let BranchUse::Has(branch) = &pod.pod.branch else { continue };
+        let BranchUse::Has(branch) = &pod.pod.branch() else { continue };
         // A pod that is going loses its branch before it is gone.
         if pod.pod.terminating || is_newer(pod.pod, seen_at - apart) || facts.pod_groups.interface(branch).is_some() {
             continue;
@@ -74,7 +74,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 
 /// A branch that was made about when EC2 was read may not be in that reading.
 fn is_newer(pod: &Pod, than: Timestamp) -> bool {
-    pod.scheduled_at.or(pod.created_at).is_some_and(|at| at > than)
+    pod.scheduled_at().or(pod.created_at()).is_some_and(|at| at > than)
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     common::note_unresolved(facts, found);
     for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes) {
-        let BranchUse::Has(branch) = &pod.pod.branch else { continue };
+        let BranchUse::Has(branch) = &pod.pod.branch() else { continue };
         let Some(interface) = facts.pod_groups.interface(branch).filter(|_| pod.is_selected()) else { continue };
         let has: BTreeSet<&str> = interface.groups.iter().map(|group| &**group).collect();
         let meant = pod.groups();

@@ -58,7 +58,7 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     let mut subnets: BTreeMap<&SubnetId, u32> = BTreeMap::new();
     for (_, pod) in strict::pods(facts) {
-        if let BranchUse::Has(branch) = &pod.pod.branch
+        if let BranchUse::Has(branch) = &pod.pod.branch()
             && let Some(branch) = facts.pod_groups.interface(branch)
         {
             *subnets.entry(&branch.subnet).or_default() += 1;

@@ -62,14 +62,14 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes) {
         let pod = pod.pod;
-        if pod.branch != BranchUse::Wanted || pod.terminating || pod.address.is_some() {
+        if *pod.branch() != BranchUse::Wanted || pod.terminating || pod.address.is_some() {
             continue;
         }
         let Some(cooldown) = facts.pod_groups.cooldown else {
             found.lacks(Source::ConfigMaps);
             continue;
         };
-        let Some(bound) = pod.scheduled_at.filter(|at| common::older(facts, *at, 2 * cooldown.seconds)) else {
+        let Some(bound) = pod.scheduled_at().filter(|at| common::older(facts, *at, 2 * cooldown.seconds)) else {
             continue;
         };
         let seconds = facts.snapshot.taken_at.duration_since(bound).as_secs();
@@ -103,7 +103,7 @@ struct Cause {
 
 /// The controller's own words first; else what the trunk shows.
 fn cause(facts: &Facts<'_>, node: &NodeFacts<'_>, pod: &Pod) -> Cause {
-    let of_pod = facts.pod_groups.failure("Pod", &pod.namespace, &pod.name);
+    let of_pod = facts.pod_groups.failure("Pod", pod.namespace(), &pod.name().to_string());
     if let Some(event) = of_pod.filter(|event| event.reason.starts_with("Branch")) {
         let group = sgp::error_code(&event.message).map(Arc::from);
         let state = format!("the resource controller says {}", common::said(event));

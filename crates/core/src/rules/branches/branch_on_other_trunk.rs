@@ -55,7 +55,7 @@ rule! {
 fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let Some(seen_at) = facts.as_of(Source::NetworkInterfaces) else { return };
     for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes) {
-        let (BranchUse::Has(branch), Some(trunk)) = (&pod.pod.branch, node.signals.interface) else { continue };
+        let (BranchUse::Has(branch), Some(trunk)) = (&pod.pod.branch(), node.signals.interface) else { continue };
         let carrier = facts.pod_groups.interface(branch).and_then(|branch| branch.tag(TRUNK_OF_BRANCH));
         let Some(carrier) = carrier.filter(|carrier| *carrier != trunk.id.as_str()) else { continue };
         let violation = sink::Violation {
@@ -69,7 +69,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             evidence: vec![sink::evidence("branch", branch), sink::evidence("trunk", carrier)],
         };
         let apart = SignedDuration::from_secs(policy.for_node(node.node).suspicion_seconds.into());
-        found.suspicion(common::pod_place(node, pod.pod), &pod.pod.uid, seen_at, apart, violation);
+        found.suspicion(common::pod_place(node, pod.pod), &pod.pod.uid.to_string(), seen_at, apart, violation);
     }
 }
 

@@ -62,7 +62,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let settle = policy.thresholds.settle_seconds;
     let (with_slots, free) = supply(facts);
     for pod in facts.pod_groups.pods.iter().map(|pod| pod.pod).filter(|pod| common::lacks_slot(facts, pod)) {
-        if pod.terminating || !pod.created_at.is_some_and(|at| common::older(facts, at, settle)) {
+        if pod.terminating || !pod.created_at().is_some_and(|at| common::older(facts, at, settle)) {
             continue;
         }
         let state = match (with_slots, free) {

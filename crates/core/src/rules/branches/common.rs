@@ -60,8 +60,9 @@ pub(super) fn pods_without_slot(facts: &Facts<'_>) -> u32 {
 
 /// Whether the scheduler says that a pod finds no branch slot.
 pub(super) fn lacks_slot(facts: &Facts<'_>, pod: &Pod) -> bool {
-    let said_by_event = || facts.pod_groups.failure("Pod", &pod.namespace, &pod.name).is_some_and(is_scheduler);
-    pod.node.is_none() && (pod.traits.as_ref().is_some_and(|traits| traits.lacks_branch_slot) || said_by_event())
+    let said_by_event =
+        || facts.pod_groups.failure("Pod", pod.namespace(), &pod.name().to_string()).is_some_and(is_scheduler);
+    pod.node.is_none() && (pod.traits().is_some_and(|traits| traits.lacks_branch_slot) || said_by_event())
 }
 
 fn is_scheduler(event: &Event) -> bool {

@@ -98,7 +98,7 @@ mod tests {
         for pod in 0..9 {
             branch_pod(&mut snapshot, 0, &format!("db-{pod}"));
         }
-        edit(&mut snapshot.pods).retain(|pod| !["db-0", "db-1"].contains(&&*pod.name));
+        edit(&mut snapshot.pods).retain(|pod| !["db-0", "db-1"].iter().any(|name| pod.name() == *name));
         let found = findings(&snapshot, "IPAM301");
         assert_eq!(found[0].severity, Severity::Critical);
         assert_eq!(

@@ -49,7 +49,7 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes).filter(|(_, pod)| pod.pod.branch != BranchUse::No) {
+    for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes).filter(|(_, pod)| *pod.pod.branch() != BranchUse::No) {
         let Some(traits) = pod.traits() else {
             found.lacks(Source::Pods);
             continue;

@@ -62,10 +62,10 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
         return;
     }
     let on_nodes = |pod: &&GroupedPod<'_>| pod.node.is_some() || pod.platform.is_none();
-    let waits = |pod: &&GroupedPod<'_>| pod.pod.branch == BranchUse::Wanted && pod.pod.address.is_none();
+    let waits = |pod: &&GroupedPod<'_>| *pod.pod.branch() == BranchUse::Wanted && pod.pod.address.is_none();
     let waiting = common::number(groups.pods.iter().filter(on_nodes).filter(waits).count());
     // A pod that has a branch from before has its groups, too: its trunk is IPAM332.
-    let lacks = |pod: &GroupedPod<'_>| pod.is_selected() && !matches!(pod.pod.branch, BranchUse::Has(_));
+    let lacks = |pod: &GroupedPod<'_>| pod.is_selected() && !matches!(pod.pod.branch(), BranchUse::Has(_));
     let selected = common::number(groups.on_nodes(&facts.nodes).filter(|(_, pod)| lacks(pod)).count());
     let severity = match (waiting, selected) {
         (0, 0) if serves_others(facts) => return,

@@ -55,8 +55,8 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     common::note_unresolved(facts, found);
     for (node, pod) in facts.pod_groups.on_nodes(&facts.nodes) {
-        let asks = pod.pod.branch != BranchUse::No;
-        if asks || !pod.is_selected() || pod.pod.host_network || pod.pod.terminating {
+        let asks = *pod.pod.branch() != BranchUse::No;
+        if asks || !pod.is_selected() || pod.pod.host_network() || pod.pod.terminating {
             continue;
         }
         if node.signals.intended != Some(true) {

@@ -52,8 +52,8 @@ rule! {
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     common::note_policies(facts, found);
     for policy in facts.pod_groups.effective().filter(|policy| selects_all(policy)) {
-        let selected = facts.pod_groups.pods.iter().filter(|pod| pod.pod.namespace == policy.namespace);
-        let pods = common::number(selected.filter(|pod| !pod.pod.host_network).count());
+        let selected = facts.pod_groups.pods.iter().filter(|pod| pod.pod.namespace() == &*policy.namespace);
+        let pods = common::number(selected.filter(|pod| !pod.pod.host_network()).count());
         let name = format!("{}/{}", policy.namespace, policy.name);
         let violation = sink::Violation {
             severity: Severity::Info,

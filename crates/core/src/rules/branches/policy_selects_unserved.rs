@@ -54,11 +54,11 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     for policy in facts.pod_groups.effective() {
         let selected = || facts.pod_groups.pods.iter().filter(|pod| pod.is_selected_by(policy));
         let on = |platform: Platform| {
-            let there = |pod: &&GroupedPod<'_>| !pod.pod.host_network && pod.platform == Some(platform);
+            let there = |pod: &&GroupedPod<'_>| !pod.pod.host_network() && pod.platform == Some(platform);
             common::number(selected().filter(there).count())
         };
         let counts = [
-            (common::number(selected().filter(|pod| pod.pod.host_network).count()), "on the host's network"),
+            (common::number(selected().filter(|pod| pod.pod.host_network()).count()), "on the host's network"),
             (on(Platform::Windows), "on Windows nodes"),
             (on(Platform::AutoMode), "on Auto Mode nodes"),
         ];

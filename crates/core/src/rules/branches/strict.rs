@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn pods<'s, 'a>(facts: &'s Facts<'a>) -> impl Iterator<Item = (&'s NodeFacts<'a>, &'s GroupedPod<'a>)> {
     facts.pod_groups.on_nodes(&facts.nodes).filter(|(node, pod)| {
         let strict = node.cni.as_ref().is_some_and(|cni| cni.pod_groups() && cni.enforces_strictly());
-        strict && pod.pod.branch != BranchUse::No
+        strict && *pod.pod.branch() != BranchUse::No
     })
 }
 
@@ -20,7 +20,7 @@ pub(super) fn templates<'a>(facts: &Facts<'a>) -> BTreeMap<&'a str, Vec<&'a PodT
     let mut templates: BTreeMap<&str, Vec<&PodTraits>> = BTreeMap::new();
     for (_, pod) in pods(facts) {
         let Some(traits) = pod.traits() else { continue };
-        let known = templates.entry(&pod.pod.namespace).or_default();
+        let known = templates.entry(pod.pod.namespace()).or_default();
         if !known.iter().any(|one| std::ptr::eq(*one, traits)) {
             known.push(traits);
         }

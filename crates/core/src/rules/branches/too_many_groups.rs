@@ -64,10 +64,10 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
     // Most pods have few groups: counting them twice is cheaper than merging them for each pod.
     let may_exceed = |pod: &&GroupedPod<'_>| {
         let policies = pod.policies.as_deref().unwrap_or_default();
-        !pod.pod.host_network && policies.iter().map(|policy| policy.groups.len()).sum::<usize>() > USUAL
+        !pod.pod.host_network() && policies.iter().map(|policy| policy.groups.len()).sum::<usize>() > USUAL
     };
     for pod in facts.pod_groups.pods.iter().filter(may_exceed).filter(|pod| pod.groups().len() > USUAL) {
-        sets.entry((&pod.pod.namespace, pod.policy_names())).or_default().push(pod);
+        sets.entry((pod.pod.namespace(), pod.policy_names())).or_default().push(pod);
     }
     let granted = largest_branch(facts);
     for ((namespace, policies), pods) in sets {
@@ -100,7 +100,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
 
 /// The most groups that any pod's branch has: what the account's quota grants for sure.
 fn largest_branch(facts: &Facts<'_>) -> usize {
-    let branches = facts.pod_groups.pods.iter().filter_map(|pod| match &pod.pod.branch {
+    let branches = facts.pod_groups.pods.iter().filter_map(|pod| match &pod.pod.branch() {
         BranchUse::Has(branch) => facts.pod_groups.interface(branch),
         BranchUse::No | BranchUse::Wanted => None,
     });

@@ -67,8 +67,8 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let settle = jiff::SignedDuration::from_secs(i64::from(policy.thresholds.settle_seconds));
     let now = facts.snapshot.taken_at;
     let waits = |pod: &&Pod| {
-        let old = pod.created_at.is_some_and(|at| now.duration_since(at) > settle);
-        old && pod.branch == BranchUse::Wanted && pod.node.is_none() && pod.phase == PodPhase::Pending
+        let old = pod.created_at().is_some_and(|at| now.duration_since(at) > settle);
+        old && *pod.branch() == BranchUse::Wanted && pod.node.is_none() && pod.phase == PodPhase::Pending
     };
     let pods = facts.pods.iter().flat_map(|pods| pods.with_branch.iter().copied());
     let mut names: Vec<String> = pods.filter(waits).map(Pod::full_name).collect();
@@ -112,9 +112,10 @@ mod tests {
     fn with_waiting_pod(env: &[(&str, &str)], seconds: i64) -> ClusterSnapshot {
         let setup = Setup::new(env).class("default", None).change(|snapshot| {
             let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-            let pod = Arc::make_mut(&mut pods[0]);
-            (pod.node, pod.address, pod.phase, pod.branch) = (None, None, PodPhase::Pending, BranchUse::Wanted);
-            pod.created_at = Some(now() - jiff::SignedDuration::from_secs(seconds));
+            Arc::make_mut(&mut pods[0]).edit(|pod| {
+                (pod.node, pod.address, pod.phase, pod.branch) = (None, None, PodPhase::Pending, BranchUse::Wanted);
+                pod.created_at = Some(now() - jiff::SignedDuration::from_secs(seconds));
+            });
         });
         setup.snapshot()
     }

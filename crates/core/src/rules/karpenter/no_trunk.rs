@@ -113,7 +113,7 @@ mod tests {
         let setup = Setup::new(&[("ENABLE_POD_ENI", "true")]).class("default", None);
         setup.pool("general", "default", types).node_of("general").change(|snapshot| {
             for pod in snapshot.pods.last_good.as_mut().unwrap().value.iter_mut().take(branches) {
-                Arc::make_mut(pod).branch = BranchUse::Has("eni-branch".into());
+                Arc::make_mut(pod).edit(|pod| pod.branch = BranchUse::Has("eni-branch".into()));
             }
         })
     }

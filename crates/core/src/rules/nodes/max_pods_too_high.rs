@@ -192,7 +192,9 @@ mod tests {
         let like = (*pods[0]).clone();
         pods.extend((0..9).map(|at| {
             let branch = crate::snapshot::BranchUse::Has(format!("eni-branch-{at}").into());
-            std::sync::Arc::new(crate::snapshot::Pod { branch, name: format!("branch-{at}").into(), ..like.clone() })
+            std::sync::Arc::new(
+                crate::snapshot::PodFields { branch, name: format!("branch-{at}").into(), ..like.fields() }.into(),
+            )
         }));
         assert!(findings("IPAM202", &snapshot).is_empty());
     }

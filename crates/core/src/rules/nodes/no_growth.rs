@@ -386,8 +386,8 @@ mod tests {
         let mut snapshot = full_node().snapshot();
         let since = |snapshot: &mut ClusterSnapshot, seconds| {
             for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
-                let pod: &mut Pod = Arc::make_mut(pod);
-                pod.scheduled_at = Some(now() - jiff::SignedDuration::from_secs(seconds));
+                let at = now() - jiff::SignedDuration::from_secs(seconds);
+                Arc::<Pod>::make_mut(pod).edit(|pod| pod.scheduled_at = Some(at));
             }
         };
         since(&mut snapshot, 10);

@@ -76,12 +76,12 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
 
 /// Whether a pod has just come: pools take a few seconds to follow.
 fn is_new(facts: &Facts<'_>, pod: &Pod) -> bool {
-    let came = pod.scheduled_at.or(pod.created_at);
+    let came = pod.scheduled_at().or(pod.created_at());
     came.is_some_and(|came| facts.snapshot.taken_at.duration_since(came) < PATIENCE)
 }
 
 fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
-    let names: Vec<String> = node.waiting.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+    let names: Vec<String> = node.waiting.iter().map(|pod| format!("{}/{}", pod.namespace(), pod.name())).collect();
     let waiting = u32::try_from(names.len()).unwrap_or(u32::MAX);
     let cause = no_growth::why(facts, node, waiting);
     let pool = node.pool.as_ref().map_or_else(String::new, |pool| {
@@ -145,7 +145,7 @@ mod tests {
     fn pods_that_wait_for_a_branch_are_not_counted() {
         let mut snapshot = two_pods_wait();
         for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
-            Arc::make_mut(pod).branch = BranchUse::Wanted;
+            Arc::make_mut(pod).edit(|pod| pod.branch = BranchUse::Wanted);
         }
         assert!(findings("IPAM201", &snapshot).is_empty());
     }
@@ -158,7 +158,7 @@ mod tests {
             let mut snapshot = cluster.tweak(|node| node.created_at = since).snapshot();
             snapshot.aws_node.last_good.as_mut().unwrap().value.pods.clear();
             for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
-                Arc::make_mut(pod).scheduled_at = since;
+                Arc::make_mut(pod).edit(|pod| pod.scheduled_at = since);
             }
             findings("IPAM201", &snapshot)[0].severity
         };

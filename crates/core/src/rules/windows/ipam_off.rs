@@ -92,9 +92,9 @@ impl Pods {
         let names: BTreeSet<&NodeName> = nodes.iter().map(|node| &node.name).collect();
         let settle = jiff::SignedDuration::from_secs(i64::from(policy.thresholds.settle_seconds));
         let now = facts.snapshot.taken_at;
-        let is_old = |pod: &Pod| pod.created_at.is_some_and(|at| now.duration_since(at) > settle);
+        let is_old = |pod: &Pod| pod.created_at().is_some_and(|at| now.duration_since(at) > settle);
         let all = facts.snapshot.pods.value().into_iter().flatten().map(Arc::as_ref);
-        let here = all.filter(|pod| !pod.host_network && pod.node.as_ref().is_some_and(|node| names.contains(node)));
+        let here = all.filter(|pod| !pod.host_network() && pod.node.as_ref().is_some_and(|node| names.contains(node)));
         let mut pods = Self { served: 0, waiting: 0 };
         for pod in here.filter(|pod| pod.phase != PodPhase::Finished) {
             pods.served += u32::from(pod.address.is_some());

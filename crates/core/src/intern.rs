@@ -5,16 +5,24 @@ use std::{
     sync::Arc,
 };
 
-use ipam_audit_core::{
+use crate::{
     ids::NodeName,
-    snapshot::{PodTraits, Tags},
+    snapshot::{PodFamily, PodTraits, Tags},
 };
 
+/// A look for copies that nobody holds any more is not worth it for fewer.
+const FEW: usize = 4096;
+
 /// Hands out shared copies.
+///
+/// What nobody holds any more is forgotten now and then, so that names of pods that came and went do not pile up.
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: HashSet<Arc<str>>,
     traits: HashSet<Arc<PodTraits>>,
+    families: HashSet<Arc<PodFamily>>,
+    /// So many are known before the next look.
+    look_at: usize,
 }
 
 impl Interner {
@@ -22,6 +30,9 @@ impl Interner {
     pub fn text(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.texts.get(text) {
             return known.clone();
+        }
+        if self.texts.len() >= self.look_at.max(FEW) {
+            self.forget_unused();
         }
         let shared: Arc<str> = text.into();
         self.texts.insert(shared.clone());
@@ -40,19 +51,31 @@ impl Interner {
 
     /// The shared copy of what a pod has in common with others.
     pub fn traits(&mut self, traits: PodTraits) -> Arc<PodTraits> {
-        if let Some(known) = self.traits.get(&traits) {
-            return known.clone();
-        }
-        let shared = Arc::new(traits);
-        self.traits.insert(shared.clone());
-        shared
+        shared(&mut self.traits, traits)
+    }
+
+    /// The shared copy of what the pods of one workload have in common.
+    pub fn family(&mut self, family: PodFamily) -> Arc<PodFamily> {
+        shared(&mut self.families, family)
     }
 
     /// Forgets what no row holds any more; for callers that live long, after a relist.
     pub fn forget_unused(&mut self) {
+        // Families hold traits, and both hold texts.
+        self.families.retain(|family| Arc::strong_count(family) > 1);
         self.traits.retain(|traits| Arc::strong_count(traits) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
+        self.look_at = 2 * self.texts.len();
     }
+}
+
+fn shared<T: Eq + std::hash::Hash>(known: &mut HashSet<Arc<T>>, new: T) -> Arc<T> {
+    if let Some(known) = known.get(&new) {
+        return known.clone();
+    }
+    let shared = Arc::new(new);
+    known.insert(shared.clone());
+    shared
 }
 
 #[cfg(test)]
@@ -67,6 +90,17 @@ mod tests {
         drop((one, two));
         interner.forget_unused();
         assert!(interner.texts.is_empty());
+    }
+
+    #[test]
+    fn texts_that_come_and_go_do_not_pile_up() {
+        let mut interner = Interner::default();
+        let kept = interner.text("kept");
+        for number in 0..20 * FEW {
+            interner.text(&number.to_string());
+        }
+        assert!(interner.texts.len() <= FEW + 1, "{}", interner.texts.len());
+        assert!(Arc::ptr_eq(&kept, &interner.text("kept")));
     }
 
     #[test]
