@@ -6,6 +6,7 @@ pub mod convert;
 pub mod crd;
 mod duration;
 pub mod names;
+pub mod pressure;
 pub mod settings;
 pub mod transition;
 pub mod v1alpha1;

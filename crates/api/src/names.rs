@@ -18,6 +18,14 @@ pub const LABEL_SUBNET: &str = "ipam-audit.dev/subnet";
 /// The zone of that node or subnet.
 pub const LABEL_ZONE: &str = "ipam-audit.dev/zone";
 
+/// The annotation of an audit that asks for an audit now; any new value does. `status.lastHandledRequest` echoes it.
+pub const ANNOTATION_REQUESTED_AT: &str = "ipam-audit.dev/requested-at";
+
+/// The type of the condition that nodes get where `spec.outputs.nodeCondition` asks for it.
+pub const NODE_CONDITION: &str = "ipam-audit.dev/IPPressure";
+/// The field manager of that condition and of nothing else.
+pub const NODE_CONDITION_MANAGER: &str = "ipam-audit-node-condition";
+
 /// The audit whose reports have the plain names of their subjects.
 pub const DEFAULT_AUDIT: &str = "cluster";
 /// The node annotation that names a trunk interface, unless `spec.cni.trunkEniAnnotation` says otherwise.

@@ -15,7 +15,10 @@ use thiserror::Error;
 use crate::{
     duration,
     names::DEFAULT_TRUNK_ANNOTATION,
-    v1alpha1::{CniSpec, Gate, IpamAuditSpec, NodeReports, OutputsSpec, OverrideSpec, SuppressionSpec, ThresholdsSpec},
+    v1alpha1::{
+        CniSpec, Gate, IpamAuditSpec, NodeConditionSpec, NodeReports, OutputsSpec, OverrideSpec, SuppressionSpec,
+        ThresholdsSpec,
+    },
 };
 
 /// Everything that a spec decides.
@@ -39,6 +42,8 @@ pub struct AuditSettings {
     pub node_reports: NodeReports,
     /// Whether events are written.
     pub events: bool,
+    /// The largest share of nodes, in percent, that may say that they are under pressure; none for no such condition.
+    pub node_condition: Option<u32>,
     /// How often `lastAuditTime` is written at least; none for only with other changes.
     pub heartbeat: Option<Duration>,
 }
@@ -89,7 +94,7 @@ impl TryFrom<&IpamAuditSpec> for AuditSettings {
     fn try_from(spec: &IpamAuditSpec) -> Result<Self, SpecError> {
         let scope = spec.scope.clone().unwrap_or_default();
         let outputs = spec.outputs.clone().unwrap_or_default();
-        let OutputsSpec { node_reports, events, heartbeat } = outputs;
+        let OutputsSpec { node_reports, events, node_condition, heartbeat } = outputs;
         let interval = time("spec.interval", spec.interval.as_deref(), (10, "10s"))?.unwrap_or(Duration::from_mins(1));
         let policy = policy(spec)?;
         if interval.as_secs() > policy.thresholds.stale_seconds.into() {
@@ -106,9 +111,18 @@ impl TryFrom<&IpamAuditSpec> for AuditSettings {
             cni: spec.cni.clone().unwrap_or_default().into(),
             node_reports: node_reports.unwrap_or_default(),
             events: events.unwrap_or(true),
+            node_condition: share(node_condition)?,
             heartbeat: time("spec.outputs.heartbeat", heartbeat.as_deref(), (60, "1m"))?,
         })
     }
+}
+
+/// The share of nodes that may say that they are under pressure, if any shall say so.
+fn share(spec: Option<NodeConditionSpec>) -> Result<Option<u32>, SpecError> {
+    const DEFAULT: u32 = 20;
+    let spec = spec.unwrap_or_default();
+    let percent = number("spec.outputs.nodeCondition.maxPercent", spec.max_percent, (1, 100))?.unwrap_or(DEFAULT);
+    Ok(spec.enabled.unwrap_or_default().then_some(percent))
 }
 
 impl From<CniSpec> for CniSettings {

@@ -88,6 +88,8 @@ struct View {
     inventory: Inventory,
     /// Whether EC2 was asked at least once.
     asked: bool,
+    /// The last request for a new reading that this view has answered.
+    answered: u64,
 }
 
 /// All that can be said of one scope without its contents.
@@ -110,13 +112,20 @@ type Wishes = BTreeMap<String, (Ec2Scope, Duration)>;
 #[derive(Debug)]
 pub(crate) struct Polls {
     wishes: watch::Sender<Wishes>,
+    /// How often a new reading of a scope was asked for.
+    requests: watch::Sender<BTreeMap<Ec2Scope, u64>>,
     views: Mutex<BTreeMap<Ec2Scope, View>>,
     calls: Mutex<BTreeMap<Ec2Scope, Vec<CallStats>>>,
 }
 
 impl Polls {
     pub(crate) fn new() -> Self {
-        Self { wishes: watch::Sender::new(Wishes::new()), views: Mutex::default(), calls: Mutex::default() }
+        Self {
+            wishes: watch::Sender::new(Wishes::new()),
+            requests: watch::Sender::default(),
+            views: Mutex::default(),
+            calls: Mutex::default(),
+        }
     }
 
     /// An audit wants a scope, read this often.
@@ -137,6 +146,22 @@ impl Polls {
     /// An audit wants nothing for now.
     pub(crate) fn drop_wish(&self, audit: &str) {
         self.wishes.send_if_modified(|wishes| wishes.remove(audit).is_some());
+    }
+
+    /// Asks for a reading that begins from now on, whatever the interval; the answer is known by the number.
+    pub(crate) fn request(&self, scope: &Ec2Scope) -> u64 {
+        let mut number = 0;
+        self.requests.send_modify(|requests| {
+            let count = requests.entry(scope.clone()).or_default();
+            *count += 1;
+            number = *count;
+        });
+        number
+    }
+
+    /// Whether a reading has ended that began after a request.
+    pub(crate) fn has_answered(&self, scope: &Ec2Scope, request: u64) -> bool {
+        lock(&self.views).get(scope).is_some_and(|view| view.answered >= request)
     }
 
     /// What is known of a scope.
@@ -238,9 +263,11 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
     let mut backoff = Backoff::new(poller.settings.ec2_retry.min(interval), interval);
     let mut failures = 0_u32;
     let mut reader = Reader { open: &poller.open, current: None, closed: Vec::new() };
+    let mut requests = poller.polls.requests.subscribe();
     poller.first_nodes().await;
     loop {
         poller.leadership.held().await;
+        let request = number_of(&requests.borrow_and_update(), &scope);
         let now = reader.read(poller.place(&scope), poller.wish(&scope)).await;
         let fails = |kind: fn(FaultCategory) -> bool| {
             now.states().iter().filter_map(|state| state.fault.as_ref()).any(|fault| kind(fault.category))
@@ -248,7 +275,7 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
         let passing = fails(may_pass);
         let refused = fails(|category| category == FaultCategory::Credentials);
         failures = if passing { failures + 1 } else { 0 };
-        poller.merge(&scope, now, failures > 1);
+        poller.merge(&scope, now, failures > 1, request);
         lock(&poller.polls.calls).insert(scope.clone(), reader.calls());
         if refused {
             reader.close();
@@ -259,8 +286,13 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
             backoff.reset();
             jittered(interval)
         };
-        tokio::time::sleep(pause).await;
+        let requested = requests.wait_for(|requests| number_of(requests, &scope) > request);
+        drop(tokio::time::timeout(pause, requested).await);
     }
+}
+
+fn number_of(requests: &BTreeMap<Ec2Scope, u64>, scope: &Ec2Scope) -> u64 {
+    requests.get(scope).copied().unwrap_or_default()
 }
 
 /// The reader of one scope, opened when it is needed.
@@ -370,13 +402,14 @@ impl<O> Poller<O> {
     }
 
     /// Puts a reading on top of what was known.
-    fn merge(&self, scope: &Ec2Scope, now: Inventory, certain: bool) {
+    fn merge(&self, scope: &Ec2Scope, now: Inventory, certain: bool, request: u64) {
         let mut views = lock(&self.polls.views);
         let view = views.entry(scope.clone()).or_default();
         let before = std::mem::take(&mut view.inventory);
         let faults = before.states().map(|state| state.fault);
-        let mut merge = Merge { certain, news: !view.asked };
-        view.asked = true;
+        // Whoever asked for this reading waits for it, also if it says the same.
+        let mut merge = Merge { certain, news: !view.asked || view.answered != request };
+        (view.asked, view.answered) = (true, request);
         view.inventory = Inventory {
             vpcs: merge.part(before.vpcs, now.vpcs),
             subnets: merge.part(before.subnets, now.subnets),

@@ -17,7 +17,7 @@ use crate::{
     lease::{Elector, Leadership},
     metrics::Metrics,
     poll::{self, OpenInventory, Poller, Polls},
-    publish::{Budget, Publisher, Writer},
+    publish::{Board, Budget, Keeper, Publisher, Writer},
     reconcile::{self, Auditor, Memory},
     scrape::LiveState,
     settings::Settings,
@@ -75,11 +75,20 @@ pub async fn run<O: OpenInventory>(
         settings: settings.clone(),
     };
     let publisher = Publisher {
-        writer: Writer::new(writes, leadership.clone(), &settings),
+        writer: Arc::new(Writer::new(writes, leadership.clone(), &settings)),
         metrics: metrics.clone(),
         state: state.clone(),
         budget: Budget::new(settings.events_per_minute),
+        pressures: Arc::new(Board::new()),
         identity: settings.identity.clone(),
+    };
+    let keeper = Keeper {
+        board: publisher.pressures.clone(),
+        state: state.clone(),
+        writer: publisher.writer.clone(),
+        metrics: metrics.clone(),
+        leadership: leadership.clone(),
+        settings: settings.clone(),
     };
     let auditor = Auditor {
         state: state.clone(),
@@ -98,6 +107,7 @@ pub async fn run<O: OpenInventory>(
     tasks.spawn("check CRDs", check.run());
     collect::start(&mut tasks, &clients.cluster, &state, pace.clone(), &settings);
     tasks.spawn("poll EC2", poll::run(Arc::new(poller)));
+    tasks.spawn("keep conditions on nodes", keeper.run());
     tasks.spawn("announce leadership", announce(leadership, state, pace));
     tasks.spawn_graceful("audit", reconcile::run(clients.cluster, Arc::new(auditor), stop));
     tasks.wait(settings.shutdown_grace).await

@@ -103,6 +103,9 @@ impl Subject {
     }
 }
 
+/// The evidence that says which pod of its name a finding is about; events about the pod need it.
+pub const POD_UID: &str = "podUid";
+
 /// Whose report a finding is in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Home {

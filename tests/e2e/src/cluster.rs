@@ -52,6 +52,8 @@ pub struct Start {
     pub ec2_endpoint: Option<String>,
     /// Region, if not that of the scenario.
     pub region: Option<String>,
+    /// How often EC2 is read, if not every two seconds.
+    pub ec2_interval: Option<&'static str>,
     /// Further arguments.
     pub args: Vec<String>,
     /// Further environment.
@@ -99,15 +101,21 @@ impl Cluster {
 
     /// Applies the suites' audit with a spec in YAML's flow style.
     pub async fn audit(&self, spec: &str) -> Result<()> {
+        self.audit_named(AUDIT, spec).await
+    }
+
+    /// Applies an audit of any name with a spec in YAML's flow style.
+    pub async fn audit_named(&self, name: &str, spec: &str) -> Result<()> {
         let object = "apiVersion: ipam-audit.dev/v1alpha1\nkind: IpamAudit\n";
-        self.plane.apply_yaml(&format!("{object}metadata: {{name: {AUDIT}}}\nspec: {spec}\n")).await
+        self.plane.apply_yaml(&format!("{object}metadata: {{name: {name}}}\nspec: {spec}\n")).await
     }
 
     /// Starts the operator. It reads EC2 every two seconds, so that suites need not wait for minutes.
     pub fn start_operator(&mut self, start: Start) -> Result<()> {
         ensure!(self.operator.is_none(), "the operator is running already");
         let kubeconfig = self.kubeconfig.clone().context("the operator has no rights yet")?;
-        let mut args = vec![format!("--namespace={NAMESPACE}"), "--ec2-interval=2s".to_owned()];
+        let mut args =
+            vec![format!("--namespace={NAMESPACE}"), format!("--ec2-interval={}", start.ec2_interval.unwrap_or("2s"))];
         args.extend(start.args);
         let endpoint = match start.ec2_endpoint {
             Some(endpoint) => endpoint,

@@ -11,6 +11,7 @@ use ipam_audit_core::{
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 
 use super::{
     Context, MAX_WORST,
@@ -19,9 +20,12 @@ use super::{
     findings, render_node, render_subnet,
     trust::{Trust, seconds},
 };
-use crate::v1alpha1::{
-    AuditDisplay, IpamAuditStatus, NodeIpamReportStatus, ProblemStatus, RulesStatus, SourceStatus,
-    SubnetIpamReportStatus, Totals, Truncated, WorstNode, WorstSubnet,
+use crate::{
+    names::ANNOTATION_REQUESTED_AT,
+    v1alpha1::{
+        AuditDisplay, IpamAudit, IpamAuditStatus, NodeIpamReportStatus, ProblemStatus, RulesStatus, SourceStatus,
+        SubnetIpamReportStatus, Totals, Truncated, WorstNode, WorstSubnet,
+    },
 };
 
 /// The reports of an audit as just rendered, by node and subnet: the audit shows the worst of them, with their
@@ -34,12 +38,33 @@ pub struct Reports<'a> {
     pub subnets: BTreeMap<&'a str, &'a SubnetIpamReportStatus>,
 }
 
+/// The value of the annotation that asks for an audit now, if no audit has answered it.
+pub fn open_request(audit: &IpamAudit) -> Option<String> {
+    let value = audit.annotations().get(ANNOTATION_REQUESTED_AT).filter(|value| !value.is_empty())?;
+    let value = clip(value, bound::CELL);
+    let answered = audit.status.as_ref().and_then(|status| status.last_handled_request.as_ref());
+    (answered != Some(&value)).then_some(value)
+}
+
+/// The condition about the conditions on nodes.
+const NODE_CONDITIONS: &str = "NodeConditionsWritten";
+
+/// What an audit's status says besides what the audit found.
+#[derive(Debug, Clone, Default)]
+pub struct Circumstances {
+    /// The request that this audit answers, if there is one that was not answered before.
+    pub request: Option<String>,
+    /// Whether the condition on nodes can be written, or why not; none where it is not asked for.
+    pub node_condition: Option<Result<(), String>>,
+}
+
 /// The status of an audit of this generation.
 pub fn render_audit(
     ctx: &Context<'_>,
     generation: Option<i64>,
     previous: Option<&IpamAuditStatus>,
     reports: &Reports<'_>,
+    circumstances: &Circumstances,
 ) -> IpamAuditStatus {
     let none = IpamAuditStatus::default();
     let before = previous.unwrap_or(&none);
@@ -51,8 +76,9 @@ pub fn render_audit(
     let mut status = IpamAuditStatus {
         observed_generation: generation,
         summary: clip(&outcome.answer.text(), bound::SUMMARY),
-        conditions: conditions(ctx, &Upsert { before: &before.conditions, generation, now: &now }),
+        conditions: conditions(ctx, &Upsert { before: &before.conditions, generation, now: &now }, circumstances),
         last_audit_time: Some(now),
+        last_handled_request: circumstances.request.clone().or_else(|| before.last_handled_request.clone()),
         totals: totals(ctx),
         truncated: Truncated {
             problems: bounds::truncate(&mut problems, MAX_PROBLEMS),
@@ -108,13 +134,13 @@ fn halted(
     let mut status = previous.cloned().unwrap_or_default();
     let now = seconds(now);
     let mut conditions = said(&Upsert { before: &status.conditions, generation, now: &now });
-    let stays = |old: &Condition| !["Ready", "Reconciling", "Stalled"].contains(&old.type_.as_str());
+    let stays = |old: &Condition| !["Ready", "Reconciling", "Stalled", NODE_CONDITIONS].contains(&old.type_.as_str());
     conditions.extend(status.conditions.drain(..).filter(stays));
     IpamAuditStatus { observed_generation: generation, conditions, ..status }
 }
 
 /// `Ready` and what explains it, then the engine's conditions.
-fn conditions(ctx: &Context<'_>, upsert: &Upsert<'_>) -> Vec<Condition> {
+fn conditions(ctx: &Context<'_>, upsert: &Upsert<'_>, circumstances: &Circumstances) -> Vec<Condition> {
     let required = || ctx.outcome.sources.iter().filter(|state| !state.source.is_optional());
     let with = |trust: Trust| -> Vec<String> {
         required().filter(|state| ctx.trust(state.source) == trust).map(|state| state.source.to_string()).collect()
@@ -140,6 +166,12 @@ fn conditions(ctx: &Context<'_>, upsert: &Upsert<'_>) -> Vec<Condition> {
         conditions.push(upsert.one("Reconciling", ConditionStatus::True, reason, &message));
     }
     conditions.extend(upsert.all(&ctx.outcome.conditions));
+    conditions.extend(circumstances.node_condition.as_ref().map(|written| match written {
+        Ok(()) => {
+            upsert.one(NODE_CONDITIONS, ConditionStatus::True, "Written", "nodes say what the audit says of them")
+        }
+        Err(why) => upsert.one(NODE_CONDITIONS, ConditionStatus::False, "NotWritten", why),
+    }));
     conditions
 }
 

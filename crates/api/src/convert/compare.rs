@@ -98,6 +98,7 @@ impl SameIgnoringTimes for IpamAuditStatus {
             summary,
             conditions,
             last_audit_time: _,
+            last_handled_request,
             totals,
             problems,
             worst_nodes,
@@ -111,6 +112,7 @@ impl SameIgnoringTimes for IpamAuditStatus {
         (observed_generation, summary, totals, problems)
             == (&other.observed_generation, &other.summary, &other.totals, &other.problems)
             && (rules, truncated, display) == (&other.rules, &other.truncated, &other.display)
+            && *last_handled_request == other.last_handled_request
             && same_conditions(conditions, &other.conditions)
             && all(worst_nodes, &other.worst_nodes)
             && all(worst_subnets, &other.worst_subnets)

@@ -17,7 +17,7 @@ mod subnet;
 mod tests;
 mod trust;
 
-pub use audit::{Reports, render_audit, render_stalled, render_suspended};
+pub use audit::{Circumstances, Reports, open_request, render_audit, render_stalled, render_suspended};
 pub(crate) use bounds::clip;
 pub use bounds::{MAX_STATUS_BYTES, MAX_WORST};
 pub use compare::{SameIgnoringTimes, needs_write};

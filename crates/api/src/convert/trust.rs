@@ -107,8 +107,13 @@ impl<'a> Context<'a> {
         sources.iter().copied().find(|source| self.trust(*source).is_lost())
     }
 
+    /// Whether one of some sources is being read for the first time.
+    pub(crate) fn is_pending(&self, sources: &[Source]) -> bool {
+        sources.iter().any(|source| self.trust(*source) == Trust::Pending)
+    }
+
     /// Those of some sources that are missing or stale.
-    pub(super) fn unusable(&self, sources: &[Source]) -> Vec<String> {
+    pub(crate) fn unusable(&self, sources: &[Source]) -> Vec<String> {
         let unusable = |source: &&Source| self.trust(**source).is_lost() || self.trust(**source) == Trust::Stale;
         sources.iter().filter(unusable).map(|source| source.name().to_owned()).collect()
     }

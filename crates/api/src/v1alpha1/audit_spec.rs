@@ -427,6 +427,10 @@ pub struct OutputsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<bool>,
 
+    /// Puts the condition `ipam-audit.dev/IPPressure` on nodes. Default: not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_condition: Option<NodeConditionSpec>,
+
     /// Writes `status.lastAuditTime` at least this often, for example `10m`; from `1m` to `24h`. Default: not at all, an
     /// audit that finds nothing new writes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -439,6 +443,23 @@ pub struct OutputsSpec {
             .message("write a duration from 1m to 24h, for example 10m")
     )]
     pub heartbeat: Option<String>,
+}
+
+/// The condition `ipam-audit.dev/IPPressure` on the nodes in scope: `True` where the next pod would find no address. It
+/// needs rights of its own (`ipam-audit rbac --with node-conditions`) and must not be a reason for node repair.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeConditionSpec {
+    /// Whether nodes get it. Default `false`; it is removed where it is no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+
+    /// The largest share of nodes that may say `True` at a time, in percent, at least one node: whatever keeps pods off
+    /// such nodes cannot empty the cluster. Default 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 100")
+        .message("write a percentage from 1 to 100, for example 20"))]
+    pub max_percent: Option<i32>,
 }
 
 /// Which nodes get a `NodeIpamReport`: `All` (default), `WithFindings`, or `None`. Events about nodes need the report: it

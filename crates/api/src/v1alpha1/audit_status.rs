@@ -20,7 +20,8 @@ pub struct IpamAuditStatus {
     pub summary: String,
 
     /// `Ready`, `Healthy`, `DataComplete`, `CapacityAvailable`, `AddressesReconciled` and `ConfigurationConsistent`;
-    /// `Reconciling` and `Stalled` only while true. `Unknown` means that data are missing or stale.
+    /// `Reconciling` and `Stalled` only while true, `NodeConditionsWritten` only where `spec.outputs.nodeCondition` asks
+    /// for it. `Unknown` means that data are missing or stale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -29,6 +30,11 @@ pub struct IpamAuditStatus {
     /// `spec.outputs.heartbeat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_audit_time: Option<Time>,
+
+    /// The value of the annotation `ipam-audit.dev/requested-at` that was answered last: an audit for which EC2 was read
+    /// after it was asked for has finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
 
     /// Sums over the cluster.
     #[serde(default)]

@@ -13,8 +13,8 @@ mod parts;
 mod subnet_report;
 
 pub use audit_spec::{
-    AwsSpec, CniSpec, Gate, IpamAudit, IpamAuditSpec, NodeReports, OutputsSpec, OverrideSpec, ScopeSpec,
-    SuppressionSpec, ThresholdsSpec,
+    AwsSpec, CniSpec, Gate, IpamAudit, IpamAuditSpec, NodeConditionSpec, NodeReports, OutputsSpec, OverrideSpec,
+    ScopeSpec, SuppressionSpec, ThresholdsSpec,
 };
 pub use audit_status::{
     AuditDisplay, IpamAuditStatus, ProblemStatus, RulesStatus, SourceStatus, Totals, Truncated, WorstNode, WorstSubnet,

@@ -1,6 +1,6 @@
 //! Nodes: their instance, their limits, who manages their addresses.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
 
 use ipam_audit_core::{
     ids::{EniId, InstanceId, InstanceType, Zone},
@@ -8,11 +8,15 @@ use ipam_audit_core::{
 };
 use k8s_openapi::{api::core::v1::Node as FullNode, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, core::ObjectMeta};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
     Interner, Malformed,
     meta::{self, Keep, Kept, POD_ENI},
+};
+use crate::{
+    names::NODE_CONDITION,
+    pressure::{self, Reason, Seen},
 };
 
 const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
@@ -82,6 +86,39 @@ struct Condition {
     #[serde(default)]
     status: String,
     last_transition_time: Option<Time>,
+    #[serde(default, deserialize_with = "known_reason")]
+    reason: Option<Reason>,
+    /// The hash of its message: a few bytes instead of a sentence.
+    #[serde(default, deserialize_with = "hashed")]
+    message: u64,
+}
+
+/// A reason, if it is one of our own condition.
+fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
+    deserializer.deserialize_any(Text(Reason::named))
+}
+
+fn hashed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    deserializer.deserialize_any(Text(pressure::hash))
+}
+
+/// Makes something of a text without keeping it.
+struct Text<F>(F);
+
+impl<T: Default, F: Fn(&str) -> T> Visitor<'_> for Text<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok((self.0)(text))
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -190,6 +227,17 @@ impl NodeView {
             windows_addresses: count(&status.allocatable.entries, WINDOWS_ADDRESSES),
             address: self.internal_address(),
         }
+    }
+
+    /// Our own condition, if the node has it.
+    pub fn pressure(&self) -> Option<Seen> {
+        let entry = self.status.conditions.iter().flatten().find(|condition| condition.kind == NODE_CONDITION)?;
+        Some(Seen {
+            reason: entry.reason,
+            consistent: entry.reason.is_some_and(|reason| reason.status().name() == entry.status),
+            message: entry.message,
+            since: entry.last_transition_time.as_ref().map(|time| time.0),
+        })
     }
 
     fn taint(&self, wanted: impl Fn(&str) -> bool) -> Option<&Taint> {
@@ -311,6 +359,26 @@ mod tests {
         beat["status"]["conditions"][0]["lastHeartbeatTime"] = json!("2026-01-01T00:10:00Z");
         beat["metadata"]["resourceVersion"] = json!("77");
         assert_eq!(row(full()), row(beat));
+    }
+
+    #[test]
+    fn our_own_condition_is_seen_whatever_others_say_and_changes_no_row() {
+        let pressure = |object: &Value| serde_json::from_value::<NodeView>(object.clone()).unwrap().pressure();
+        let mut object = full();
+        assert_eq!(pressure(&object), None);
+        let entry = json!({"type": "ipam-audit.dev/IPPressure", "status": "True", "reason": "SubnetExhausted",
+            "message": "none left", "lastTransitionTime": "2026-01-01T00:02:00Z"});
+        object["status"]["conditions"].as_array_mut().unwrap().push(entry);
+        let seen = pressure(&object).unwrap();
+        assert_eq!((seen.reason, seen.consistent), (Some(Reason::SubnetExhausted), true));
+        assert_eq!((seen.message, seen.since), (pressure::hash("none left"), "2026-01-01T00:02:00Z".parse().ok()));
+        assert_eq!(row(full()), row(object.clone()), "what we write ourselves is no reason for an audit");
+        object["status"]["conditions"][1]["status"] = json!("False");
+        assert!(!pressure(&object).unwrap().consistent);
+        object["status"]["conditions"][1]["reason"] = json!("Odd");
+        object["status"]["conditions"][1]["message"] = json!(null);
+        let odd = pressure(&object).unwrap();
+        assert_eq!((odd.reason, odd.consistent, odd.message), (None, false, 0));
     }
 
     #[test]

@@ -19,8 +19,8 @@ use k8s_openapi::{
 use kube::core::ObjectMeta;
 use tokio::time::Instant;
 
-/// Where events about cluster-scoped objects go.
-pub(crate) const NAMESPACE: &str = "default";
+/// Where events about cluster-scoped objects go; those about a pod go to its namespace.
+const NAMESPACE: &str = "default";
 const NOTE_BYTES: usize = 1024;
 
 /// An event that is not sent yet.
@@ -59,6 +59,11 @@ impl Draft {
         }
     }
 
+    /// The namespace of the event: the API server wants it to be that of the object.
+    pub(crate) fn namespace(&self) -> &str {
+        self.regarding.namespace.as_deref().unwrap_or(NAMESPACE)
+    }
+
     /// The object to create.
     pub(crate) fn event(&self, identity: &str, now: Timestamp, number: usize) -> Event {
         let subject = self.regarding.name.as_deref().unwrap_or_default();
@@ -66,7 +71,7 @@ impl Draft {
         Event {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{unique}", clip(subject, 200))),
-                namespace: Some(NAMESPACE.to_owned()),
+                namespace: Some(self.namespace().to_owned()),
                 ..ObjectMeta::default()
             },
             action: Some("Audit".to_owned()),

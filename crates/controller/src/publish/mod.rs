@@ -5,6 +5,7 @@
 
 mod events;
 mod prepare;
+mod pressure;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 pub(crate) use events::Budget;
 pub(crate) use prepare::{Observed, Prepared, Write, prepare};
+pub(crate) use pressure::{Board, Judgement, Keeper};
 pub(crate) use writer::{OurKind, WriteError, Writer};
 
 use self::events::Draft;
@@ -139,10 +141,12 @@ impl<'a, S> StatusPatch<'a, S> {
 
 /// Writes what audits have to say.
 pub(crate) struct Publisher {
-    pub(crate) writer: Writer,
+    pub(crate) writer: Arc<Writer>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) state: Arc<State>,
     pub(crate) budget: Budget,
+    /// What audits say of nodes, for the condition there.
+    pub(crate) pressures: Arc<Board>,
     pub(crate) identity: String,
 }
 
@@ -197,7 +201,8 @@ impl Publisher {
     /// Writes everything. What could not be written is tried again by the next audit, which finds it missing.
     pub(crate) async fn publish(&self, prepared: Prepared) -> Result<Publication, Error> {
         let total = prepared.writes();
-        let Prepared { audit, nodes, subnets, gone_nodes, gone_subnets, status, events } = prepared;
+        let Prepared { audit, nodes, subnets, gone_nodes, gone_subnets, status, events, pressure } = prepared;
+        self.pressures.say(audit.name.as_deref().unwrap_or_default(), pressure);
         let mut failures = Failures::default();
         let mut published = Publication::default();
         let mut told = self.reports(subnets, &mut published, &mut failures).await;
@@ -315,7 +320,7 @@ impl Publisher {
         let mut sent = 0;
         for (number, draft) in drafts.iter().enumerate() {
             let event = draft.event(&self.identity, Timestamp::now(), number);
-            match self.writer.create_event(&self.metrics, events::NAMESPACE, &event).await {
+            match self.writer.create_event(&self.metrics, draft.namespace(), &event).await {
                 Ok(()) => {
                     sent += 1;
                     self.metrics.count_event("sent");

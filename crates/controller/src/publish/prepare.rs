@@ -7,19 +7,19 @@ use std::{
 
 use ipam_audit_api::{
     convert::{
-        Context, Reports, SameIgnoringTimes, keep_node, keep_subnet, needs_write, node_report, render_audit,
-        render_node, render_subnet, subnet_report,
+        Circumstances, Context, Reports, SameIgnoringTimes, keep_node, keep_subnet, needs_write, node_report,
+        render_audit, render_node, render_subnet, subnet_report,
     },
     settings::AuditSettings,
-    transition::transitions,
+    transition::{Transition, transitions},
     v1alpha1::{Finding, IpamAudit, IpamAuditStatus, NodeIpamReport, NodeReports, SubnetIpamReport},
 };
-use ipam_audit_core::outcome::AuditOutcome;
+use ipam_audit_core::{finding::POD_UID, outcome::AuditOutcome};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use super::events::Draft;
+use super::{events::Draft, pressure::Judgement};
 
 /// The reports of one audit as they are in the cluster.
 #[derive(Debug, Default)]
@@ -50,6 +50,8 @@ pub(crate) struct Prepared {
     pub(crate) status: Option<IpamAuditStatus>,
     /// Transitions of findings of the audit itself.
     pub(crate) events: Vec<Draft>,
+    /// What its nodes shall say themselves.
+    pub(crate) pressure: Judgement,
 }
 
 impl Prepared {
@@ -70,6 +72,7 @@ pub(crate) fn prepare(
     context: &Context<'_>,
     observed: &Observed,
     settings: &AuditSettings,
+    circumstances: &Circumstances,
 ) -> Prepared {
     let render =
         Render { audit, reference: audit.object_ref(&()), context, events: settings.events, now: outcome.taken_at };
@@ -85,7 +88,7 @@ pub(crate) fn prepare(
                 |report| report.status.as_ref(),
             ),
         };
-        render_audit(context, audit.metadata.generation, before, &reports)
+        render_audit(context, audit.metadata.generation, before, &reports, circumstances)
     };
     let old_findings = before.map(|status| status.findings.as_slice()).unwrap_or_default();
     let events = render.events_about(&render.reference, None, old_findings, &status.findings);
@@ -98,6 +101,7 @@ pub(crate) fn prepare(
         gone_subnets: subnets.gone,
         status: written.then_some(status),
         events,
+        pressure: Judgement::of(outcome, context, settings.node_condition),
         audit: render.reference,
     }
 }
@@ -245,9 +249,26 @@ impl Render<'_> {
         if !self.events {
             return Vec::new();
         }
-        let draft = |transition| Draft::new(&transition, regarding.clone(), related.cloned());
+        let draft = |transition: Transition| match pod(&transition.finding) {
+            Some(pod) => Draft::new(&transition, pod, Some(self.reference.clone())),
+            None => Draft::new(&transition, regarding.clone(), related.cloned()),
+        };
         transitions(before, after, self.now).into_iter().map(draft).collect()
     }
+}
+
+/// The pod that a finding is about, if its uid is known: from the finding itself, which outlives the pod and this process.
+fn pod(finding: &Finding) -> Option<ObjectReference> {
+    let (namespace, name) = finding.subject.name.split_once('/').filter(|_| finding.subject.kind == "Pod")?;
+    let uid = finding.evidence.iter().find(|evidence| evidence.name == POD_UID)?;
+    Some(ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        uid: Some(uid.value.clone()),
+        ..ObjectReference::default()
+    })
 }
 
 /// Whether everything but the status is as it should be. Labels that others added are theirs.

@@ -9,7 +9,7 @@ use std::{
 
 use http::Method;
 use ipam_audit_api::{
-    convert::Context,
+    convert::{Circumstances, Context},
     settings::AuditSettings,
     v1alpha1::{IpamAudit, IpamAuditSpec},
 };
@@ -247,10 +247,11 @@ impl Rig {
         audit.metadata.uid = Some("audit-uid".to_owned());
         audit.metadata.generation = Some(1);
         let publisher = Publisher {
-            writer: Writer::new(client, leadership, &Settings::default()),
+            writer: Arc::new(Writer::new(client, leadership, &Settings::default())),
             metrics: Arc::new(Metrics::new(false)),
             state,
             budget: Budget::new(20),
+            pressures: Arc::new(Board::new()),
             identity: "pod-1".to_owned(),
         };
         Self { server, publisher, log, audit }
@@ -267,7 +268,14 @@ impl Rig {
             nodes: parts.node_reports.rows.of_audit("cluster"),
             subnets: parts.subnet_reports.rows.of_audit("cluster"),
         });
-        prepare(&self.audit, &outcome, &Context::new(&outcome, &settings.policy), &observed, &settings)
+        prepare(
+            &self.audit,
+            &outcome,
+            &Context::new(&outcome, &settings.policy),
+            &observed,
+            &settings,
+            &Circumstances::default(),
+        )
     }
 
     async fn publish(&mut self, snapshot: &ClusterSnapshot) -> Result<Publication, Error> {
@@ -490,7 +498,8 @@ async fn a_publication_stops_between_two_writes_when_the_claim_ends() {
         }
         server.answer(asked)
     });
-    rig.publisher.writer = Writer::new(client, leadership, &Settings { write_concurrency: 1, ..Settings::default() });
+    rig.publisher.writer =
+        Arc::new(Writer::new(client, leadership, &Settings { write_concurrency: 1, ..Settings::default() }));
     let error = rig.publish(&snapshot(50, 3)).await.unwrap_err();
     assert!(matches!(error, Error::NotLeader), "{error:?}");
     assert_eq!(log.lock().unwrap().len(), 3);
@@ -501,7 +510,7 @@ async fn a_publication_ends_when_nobody_answers() {
     let (client, log) = client(|_| Answer::Never);
     let mut rig = Rig::leading();
     rig.publisher.writer =
-        Writer::new(client, Leadership::always(), &Settings { write_concurrency: 2, ..Settings::default() });
+        Arc::new(Writer::new(client, Leadership::always(), &Settings { write_concurrency: 2, ..Settings::default() }));
     let error = rig.publish(&snapshot(50, 3)).await.unwrap_err();
     assert!(
         matches!(&error, Error::Publish { source, .. } if source.category() == FaultCategory::Unreachable),

@@ -7,7 +7,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use ipam_audit_api::names::FIELD_MANAGER;
+use ipam_audit_api::{names::FIELD_MANAGER, views::NodeView};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -106,6 +106,18 @@ impl Writer {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = Api::<K>::all(self.client.clone());
         self.write(metrics, K::NAME, || api.patch_status(name, &params, &patch)).await
+    }
+
+    /// Changes the status of a node; what it is then.
+    pub(crate) async fn patch_node_status(
+        &self,
+        metrics: &Metrics,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<serde_json::Value>,
+    ) -> Result<NodeView, WriteError> {
+        let api = Api::<NodeView>::all(self.client.clone());
+        self.write(metrics, "Node", || api.patch_status(name, params, patch)).await
     }
 
     /// Deletes an object as it was seen, in that version and no later one; one that is gone already is fine.

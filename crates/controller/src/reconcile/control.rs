@@ -34,6 +34,8 @@ pub(super) type Audit = DeserializeGuard<IpamAudit>;
 const CONCURRENCY: u16 = 4;
 /// kube holds back every trigger while the watch of audits pauses, so it must not pause for long.
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
+/// How often the audits are counted, for the sake of those that are gone.
+const ROLL_CALL: Duration = Duration::from_secs(2);
 /// How long that watch is silent before it counts as well again.
 const WATCH_SILENCE: Duration = Duration::from_secs(10);
 
@@ -49,21 +51,43 @@ pub(crate) async fn run(client: Client, auditor: Arc<Auditor>, stop: Cancellatio
         .reconcile_all_on(ticks(&auditor))
         .graceful_shutdown_on(stop.cancelled_owned());
     let store = controller.store();
-    let watched = auditor.clone();
+    let (watched, store_of_all) = (auditor.clone(), store.clone());
     let results = controller.run(move |audit, auditor| reconcile(audit, auditor, store.clone()), error_policy, auditor);
     let mut results = std::pin::pin!(results);
+    let mut roll_call = std::pin::pin!(roll_call(watched.clone(), store_of_all));
     let mut watch = AuditWatch {
         health: Health::new("ipamaudits", watched.settings.fault_grace),
         pace: watched.pace.clone(),
         failed: None,
     };
-    while let Some(result) = results.next().await {
+    loop {
+        let result = tokio::select! {
+            result = results.next() => result,
+            () = &mut roll_call => None,
+        };
         match result {
-            Err(controller::Error::QueueError(error)) => watch.fail(error),
-            _ => watch.answer(),
+            None => return Ok(()),
+            Some(Err(controller::Error::QueueError(error))) => watch.fail(error),
+            Some(_) => watch.answer(),
         }
     }
-    Ok(())
+}
+
+/// Looks now and then which audits there are: nothing is called when one goes. Ends only with the watch of audits.
+async fn roll_call(auditor: Arc<Auditor>, store: Store<Audit>) {
+    if store.wait_until_ready().await.is_err() {
+        return;
+    }
+    loop {
+        let names = names(&store);
+        auditor.publisher.pressures.know(&names);
+        forget_others(&auditor, &names);
+        tokio::time::sleep(ROLL_CALL).await;
+    }
+}
+
+fn names(store: &Store<Audit>) -> BTreeSet<String> {
+    store.state().iter().map(|audit| audit.name_any()).collect()
 }
 
 /// How the watch of audits is, which kube runs.
@@ -114,7 +138,7 @@ async fn reconcile(audit: Arc<Audit>, auditor: Arc<Auditor>, store: Store<Audit>
         // Gaining leadership is a tick.
         return Ok(Action::await_change());
     };
-    forget_others(&auditor, &store);
+    forget_others(&auditor, &names(&store));
     let result = Box::pin(auditor.reconcile(&audit)).await;
     match &result {
         Ok(_) => auditor.remember(audit.meta(), |remembered| remembered.backoff.reset()),
@@ -155,9 +179,8 @@ fn chain(error: &Error) -> String {
 }
 
 /// Forgets what belongs to audits that are gone.
-fn forget_others(auditor: &Auditor, store: &Store<Audit>) {
-    let names: BTreeSet<String> = store.state().iter().map(|audit| audit.name_any()).collect();
-    auditor.polls.retain(&names);
+fn forget_others(auditor: &Auditor, names: &BTreeSet<String>) {
+    auditor.polls.retain(names);
     auditor.metrics.retain(|audit| names.contains(audit));
-    auditor.memory.retain(&names);
+    auditor.memory.retain(names);
 }

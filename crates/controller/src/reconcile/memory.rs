@@ -35,6 +35,8 @@ pub(super) struct Remembered {
     /// How often it waited for interrupted watches to come back.
     pub(super) chances: u32,
     pub(super) backoff: Backoff,
+    /// The request for an audit that it has not answered, and the number of the reading of EC2 that this waits for.
+    pub(super) request: Option<(String, u64)>,
     /// What its last evaluation leaves to the next.
     pub(super) looks: Option<Looks>,
     /// What the last attempt came to, and when it is to be looked at again if nothing happens.
@@ -133,6 +135,7 @@ impl Memory {
             failure: None,
             chances: 0,
             backoff: Backoff::new(settings.retry_min, settings.retry_max),
+            request: None,
             looks: None,
             verdict: None,
             published: None,

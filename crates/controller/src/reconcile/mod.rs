@@ -9,7 +9,7 @@ mod memory;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ipam_audit_api::{
-    convert::{Context as Rendering, SameIgnoringTimes, render_stalled, render_suspended},
+    convert::{Circumstances, Context as Rendering, SameIgnoringTimes, open_request, render_stalled, render_suspended},
     settings::AuditSettings,
     v1alpha1::{IpamAudit, IpamAuditStatus},
 };
@@ -39,7 +39,7 @@ use crate::{
     lease::Leadership,
     metrics::{Metrics, Stage},
     poll::{Ec2Scope, Polls},
-    publish::{Observed, Prepared, Publication, Publisher, WriteError, prepare},
+    publish::{Judgement, Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
     state::{Lens, Parts, Place, State, version},
     watch::Pace,
@@ -84,7 +84,10 @@ impl Auditor {
             return self.stall(&audit, "CrdMissing", problem.message().to_owned()).await;
         }
         let scope = self.wants(&audit, &settings);
-        if let Some(pause) = self.not_due(&audit, &scope, &settings) {
+        let request = self.answerable_request(&audit, &scope);
+        if request.is_none()
+            && let Some(pause) = self.not_due(&audit, &scope, &settings)
+        {
             return Ok(Action::requeue(pause));
         }
         if self.gives_a_chance(&audit) {
@@ -94,7 +97,20 @@ impl Auditor {
         if let Some(why) = self.state.read(Parts::unseen_reports) {
             return self.stall(&audit, "ReportsUnseen", why).await;
         }
-        Box::pin(self.audit(audit, settings, &scope)).await
+        let fault = self.publisher.pressures.fault();
+        let node_condition = settings.node_condition.map(|_| fault.map_or(Ok(()), Err));
+        Box::pin(self.audit(audit, settings, &scope, Circumstances { request, node_condition })).await
+    }
+
+    /// What the annotation asks for, as soon as EC2 was read since it was seen.
+    fn answerable_request(&self, audit: &IpamAudit, scope: &Ec2Scope) -> Option<String> {
+        let wanted = open_request(audit);
+        let number = self.remember(&audit.metadata, |remembered| {
+            let known = remembered.request.take().filter(|(known, _)| Some(known) == wanted.as_ref());
+            remembered.request = known.or_else(|| Some((wanted.clone()?, self.polls.request(scope))));
+            remembered.request.as_ref().map(|(_, number)| *number)
+        });
+        wanted.filter(|_| number.is_some_and(|number| self.polls.has_answered(scope, number)))
     }
 
     /// The audit with its newest status: the store's, or what this process wrote if that is newer.
@@ -108,7 +124,13 @@ impl Auditor {
     }
 
     /// The pipeline.
-    async fn audit(&self, audit: IpamAudit, settings: AuditSettings, scope: &Ec2Scope) -> Result<Action, Error> {
+    async fn audit(
+        &self,
+        audit: IpamAudit,
+        settings: AuditSettings,
+        scope: &Ec2Scope,
+        circumstances: Circumstances,
+    ) -> Result<Action, Error> {
         let started = Instant::now();
         let meta = audit.metadata.clone();
         let generation = self.state.generation();
@@ -117,7 +139,7 @@ impl Auditor {
         let snapshot = self.snapshot(&settings, inventory);
         let earlier = self.earlier_looks(&audit);
         let outcome = self.evaluate(snapshot, &settings, earlier).await?;
-        let prepared = self.render(&audit, &outcome, &settings).await?;
+        let prepared = self.render(&audit, &outcome, &settings, circumstances).await?;
         let needed = prepared.writes();
         let published = match self.publish(prepared).await {
             Err(Error::Publish { source, .. }) if source.is_unknown_field() => return self.say_outdated(&audit).await,
@@ -209,6 +231,7 @@ impl Auditor {
         audit: &Arc<IpamAudit>,
         outcome: &Arc<AuditOutcome>,
         settings: &Arc<AuditSettings>,
+        circumstances: Circumstances,
     ) -> Result<Prepared, Error> {
         let _timer = self.metrics.time(Stage::Render);
         let name = audit.name_any();
@@ -219,7 +242,7 @@ impl Auditor {
         let (audit, outcome, settings) = (audit.clone(), outcome.clone(), settings.clone());
         aside(move || {
             let rendering = Rendering::new(&outcome, &settings.policy);
-            prepare(&audit, &outcome, &rendering, &observed, &settings)
+            prepare(&audit, &outcome, &rendering, &observed, &settings, &circumstances)
         })
         .await
     }
@@ -236,6 +259,12 @@ impl Auditor {
         self.polls.want(&audit.name_any(), &scope, settings.interval);
         self.state.follow(place(settings));
         scope
+    }
+
+    /// Tells the poller and the keeper of conditions that an audit stands still: nobody would see how old they get.
+    fn wants_nothing(&self, audit: &str) {
+        self.polls.drop_wish(audit);
+        self.publisher.pressures.say(audit, Judgement::Unwanted);
     }
 
     /// How long to wait, if the audit need not run now.
@@ -284,7 +313,7 @@ impl Auditor {
     /// Says, once, that the spec is of no use, on the object and in the log.
     async fn refuse(&self, meta: &ObjectMeta, before: Option<&IpamAuditStatus>, what: String) -> Result<Action, Error> {
         let name = meta.name.as_deref().unwrap_or_default();
-        self.polls.drop_wish(name);
+        self.wants_nothing(name);
         self.metrics.forget(name);
         self.rests(meta, "its spec is not valid", None);
         let refusal = Some((meta.generation, what.clone()));
@@ -299,7 +328,7 @@ impl Auditor {
 
     async fn suspend(&self, audit: &IpamAudit) -> Result<Action, Error> {
         let name = audit.name_any();
-        self.polls.drop_wish(&name);
+        self.wants_nothing(&name);
         self.metrics.forget(&name);
         self.rests(&audit.metadata, "it is suspended", None);
         let before = audit.status.as_ref();

@@ -50,7 +50,7 @@ pub(crate) use config_maps::SystemMaps;
 pub(crate) use events::Events;
 pub(crate) use health::{Counts, Health, may_pass};
 use left_out::LeftOut;
-pub(crate) use nodes::Nodes;
+pub(crate) use nodes::{Nodes, OnNode};
 pub(crate) use objects::{MayBeAbsent, Objects, Optional, Presence, View};
 pub(crate) use pods::{Pods, Refusals};
 pub(crate) use reports::{Report, Reports, version};

@@ -92,6 +92,11 @@ impl<K: Hash + Eq, R: PartialEq> Table<K, R> {
         self.rows.get(key).map(|stamped| &stamped.row)
     }
 
+    /// A row with its key as it is kept.
+    pub(crate) fn entry(&self, key: &K) -> Option<(&K, &R)> {
+        self.rows.get_key_value(key).map(|(key, stamped)| (key, &stamped.row))
+    }
+
     pub(crate) fn rows(&self) -> impl Iterator<Item = &R> {
         self.rows.values().map(|stamped| &stamped.row)
     }

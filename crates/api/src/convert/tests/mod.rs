@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     convert::{
-        Context, MAX_STATUS_BYTES, MAX_WORST, Reports, SameIgnoringTimes, keep_node, keep_subnet, needs_write,
-        node_report, render_audit, render_node, render_stalled, render_subnet, render_suspended, subnet_report,
+        Circumstances, Context, MAX_STATUS_BYTES, MAX_WORST, Reports, SameIgnoringTimes, keep_node, keep_subnet,
+        needs_write, node_report, render_audit, render_node, render_stalled, render_subnet, render_suspended,
+        subnet_report,
     },
     transition::transitions,
     v1alpha1::{IpamAudit, IpamAuditSpec, IpamAuditStatus, NodeIpamReportStatus, SubnetIpamReportStatus},
@@ -50,7 +51,11 @@ fn render(outcome: &AuditOutcome, before: Option<&Written>) -> Written {
         nodes: nodes.iter().map(|(name, status)| (name.as_str(), status)).collect(),
         subnets: subnets.iter().map(|(id, status)| (id.as_str(), status)).collect(),
     };
-    Written { audit: render_audit(&ctx, Some(1), before.map(|known| &known.audit), &reports), nodes, subnets }
+    Written {
+        audit: render_audit(&ctx, Some(1), before.map(|known| &known.audit), &reports, &Circumstances::default()),
+        nodes,
+        subnets,
+    }
 }
 
 fn render_snapshot(snapshot: &ClusterSnapshot, before: Option<&Written>) -> Written {
@@ -141,7 +146,13 @@ fn an_audit_of_the_same_cluster_says_nothing_new() {
 #[test]
 fn without_a_report_the_audit_remembers_since_when() {
     let ctx_of = |outcome: &AuditOutcome, before: Option<&IpamAuditStatus>| {
-        render_audit(&Context::new(outcome, &AuditPolicy::default()), Some(1), before, &Reports::default())
+        render_audit(
+            &Context::new(outcome, &AuditPolicy::default()),
+            Some(1),
+            before,
+            &Reports::default(),
+            &Circumstances::default(),
+        )
     };
     let first = ctx_of(&audit(&incident(3)), None);
     let second = ctx_of(&audit(&incident_at(3, at("18:00:00"))), Some(&first));

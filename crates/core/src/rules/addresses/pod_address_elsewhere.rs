@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::pods::{self, Carriers};
 use crate::{
     facts::{Facts, NodeFacts, Owner},
-    finding::{Severity, Subject},
+    finding::{POD_UID, Severity, Subject},
     inventory::Interface,
     policy::AuditPolicy,
     rules::{
@@ -94,7 +94,7 @@ fn violation(node: &NodeFacts<'_>, pod: &Pod, other: &NodeFacts<'_>, interface: 
         ),
         evidence: vec![
             sink::evidence("address", address),
-            sink::evidence("podUid", &pod.uid),
+            sink::evidence(POD_UID, &pod.uid),
             sink::evidence("interface", &interface.id),
             sink::evidence("otherNode", &other.node.name),
         ],

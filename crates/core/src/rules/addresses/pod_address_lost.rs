@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::pods::{self, Carriers};
 use crate::{
     facts::{Facts, NodeFacts, Owner},
-    finding::{Severity, Subject},
+    finding::{POD_UID, Severity, Subject},
     inventory::Interface,
     policy::AuditPolicy,
     rules::{
@@ -134,7 +134,7 @@ fn violation(node: &NodeFacts<'_>, pod: &Pod, whose: &str) -> sink::Violation {
         ),
         evidence: vec![
             sink::evidence("address", address),
-            sink::evidence("podUid", &pod.uid),
+            sink::evidence(POD_UID, &pod.uid),
             sink::evidence("instance", node.node.instance.as_ref().map_or("?", |instance| instance.as_str())),
         ],
     }
