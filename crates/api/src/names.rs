@@ -31,6 +31,9 @@ pub const DEFAULT_AUDIT: &str = "cluster";
 /// The node annotation that names a trunk interface, unless `spec.cni.trunkEniAnnotation` says otherwise.
 pub const DEFAULT_TRUNK_ANNOTATION: &str = "vpc.k8s.aws/trunk-eni-id";
 
+/// The port of ipamd's metrics in every version of the VPC CNI.
+pub const IPAMD_PORT: u16 = 61678;
+
 const LABEL_LENGTH: usize = 63;
 const NAME_LENGTH: usize = 253;
 

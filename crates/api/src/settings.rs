@@ -14,9 +14,9 @@ use thiserror::Error;
 
 use crate::{
     duration,
-    names::DEFAULT_TRUNK_ANNOTATION,
+    names::{DEFAULT_TRUNK_ANNOTATION, IPAMD_PORT},
     v1alpha1::{
-        CniSpec, Gate, IpamAuditSpec, NodeConditionSpec, NodeReports, OutputsSpec, OverrideSpec, SuppressionSpec,
+        CniSpec, Gate, IpamAuditSpec, IpamdScrape, IpamdSpec, NodeConditionSpec, NodeReports, OutputsSpec, OverrideSpec, SuppressionSpec,
         ThresholdsSpec,
     },
 };
@@ -38,6 +38,8 @@ pub struct AuditSettings {
     pub nodes: Selector,
     /// Where the VPC CNI is.
     pub cni: CniSettings,
+    /// How ipamd is asked; none for not at all.
+    pub ipamd: Option<IpamdSettings>,
     /// Which nodes get a report.
     pub node_reports: NodeReports,
     /// Whether events are written.
@@ -57,6 +59,21 @@ pub struct CniSettings {
     pub daemon_set: String,
     /// The node annotation that names the trunk interface.
     pub trunk_annotation: String,
+}
+
+/// How ipamd is asked for its metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpamdSettings {
+    /// Through the API server, at the aws-node pod; else at the node's address.
+    pub through_api_server: bool,
+    /// The port of its metrics.
+    pub port: u16,
+    /// How often each node is asked.
+    pub interval: Duration,
+    /// How long one may take to answer.
+    pub timeout: Duration,
+    /// How many are asked at the same time.
+    pub concurrency: usize,
 }
 
 /// A field of a spec that makes no sense. The API server refuses most of them already; a CRD of another version may not.
@@ -104,15 +121,16 @@ impl TryFrom<&IpamAuditSpec> for AuditSettings {
         Ok(Self {
             interval,
             suspend: spec.suspend.unwrap_or_default(),
-            policy,
             vpc: scope.vpc_id.map(VpcId::from),
             region: spec.aws.clone().and_then(|aws| aws.region),
             nodes: selector(scope.node_selector)?,
             cni: spec.cni.clone().unwrap_or_default().into(),
+            ipamd: ipamd(spec.ipamd.as_ref(), policy.thresholds.stale_seconds)?,
             node_reports: node_reports.unwrap_or_default(),
             events: events.unwrap_or(true),
             node_condition: share(node_condition)?,
             heartbeat: time("spec.outputs.heartbeat", heartbeat.as_deref(), (60, "1m"))?,
+            policy,
         })
     }
 }
@@ -133,6 +151,32 @@ impl From<CniSpec> for CniSettings {
             trunk_annotation: spec.trunk_eni_annotation.unwrap_or_else(|| DEFAULT_TRUNK_ANNOTATION.to_owned()),
         }
     }
+}
+
+/// None unless ipamd is to be asked.
+fn ipamd(spec: Option<&IpamdSpec>, stale_seconds: u32) -> Result<Option<IpamdSettings>, SpecError> {
+    let through_api_server = match spec.and_then(|spec| spec.scrape).unwrap_or_default() {
+        IpamdScrape::Disabled => return Ok(None),
+        IpamdScrape::NodeAddress => false,
+        IpamdScrape::PodProxy => true,
+    };
+    let spec = spec.cloned().unwrap_or_default();
+    let port = number("spec.ipamd.port", spec.port, (1, u16::MAX.into()))?;
+    let concurrency = number("spec.ipamd.concurrency", spec.concurrency, (1, 128))?;
+    let interval = between("spec.ipamd.interval", spec.interval.as_deref(), (10, "10s"), (900, "15m"))?;
+    let interval = interval.unwrap_or(Duration::from_mins(1));
+    if interval.as_secs() > stale_seconds.into() {
+        let instead = "write one that is not longer than spec.thresholds.staleAfter";
+        return Err(SpecError::new("spec.ipamd.interval", &spec.interval.unwrap_or_default(), instead));
+    }
+    let timeout = between("spec.ipamd.timeout", spec.timeout.as_deref(), (1, "1s"), (30, "30s"))?;
+    Ok(Some(IpamdSettings {
+        through_api_server,
+        port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(IPAMD_PORT),
+        interval,
+        timeout: timeout.unwrap_or(Duration::from_secs(5)),
+        concurrency: concurrency.and_then(|count| usize::try_from(count).ok()).unwrap_or(16),
+    }))
 }
 
 fn policy(spec: &IpamAuditSpec) -> Result<AuditPolicy, SpecError> {
@@ -241,11 +285,20 @@ fn number(field: &str, value: Option<i32>, (least, most): (u32, u32)) -> Result<
 }
 
 /// A duration of at least so many seconds and at most a day.
-fn time(field: &str, value: Option<&str>, (least, spoken): (u64, &str)) -> Result<Option<Duration>, SpecError> {
-    const DAY: u64 = 86_400;
+fn time(field: &str, value: Option<&str>, least: (u64, &str)) -> Result<Option<Duration>, SpecError> {
+    between(field, value, least, (86_400, "24h"))
+}
+
+/// A duration of so many seconds at least and at most, and how people write both.
+fn between(
+    field: &str,
+    value: Option<&str>,
+    (least, shortest): (u64, &str),
+    (most, longest): (u64, &str),
+) -> Result<Option<Duration>, SpecError> {
     let Some(value) = value else { return Ok(None) };
-    let good = duration::parse(value).filter(|time| (least..=DAY).contains(&time.as_secs()));
-    let bad = || SpecError::new(field, &value, format!("write a duration from {spoken} to 24h, for example 5m"));
+    let good = duration::parse(value).filter(|time| (least..=most).contains(&time.as_secs()));
+    let bad = || SpecError::new(field, &value, format!("write a duration from {shortest} to {longest}"));
     good.map(Some).ok_or_else(bad)
 }
 
@@ -302,6 +355,26 @@ mod tests {
     }
 
     #[test]
+    fn ipamd_is_asked_only_where_the_spec_says_how() {
+        for spec in [json!({}), json!({"ipamd": {}}), json!({"ipamd": {"scrape": "Disabled", "port": 1}})] {
+            assert_eq!(settings(spec).unwrap().ipamd, None);
+        }
+        let defaults = IpamdSettings {
+            through_api_server: true,
+            port: 61678,
+            interval: Duration::from_mins(1),
+            timeout: Duration::from_secs(5),
+            concurrency: 16,
+        };
+        let ipamd = |spec: serde_json::Value| settings(json!({"ipamd": spec})).unwrap().ipamd;
+        assert_eq!(ipamd(json!({"scrape": "PodProxy"})), Some(defaults));
+        let own = json!({"scrape": "NodeAddress", "port": 9100, "interval": "5m", "timeout": "1s", "concurrency": 1});
+        let own = ipamd(own).unwrap();
+        assert_eq!((own.through_api_server, own.port, own.concurrency), (false, 9100, 1));
+        assert_eq!((own.interval, own.timeout), (Duration::from_mins(5), Duration::from_secs(1)));
+    }
+
+    #[test]
     fn exceptions_build_on_the_own_thresholds_and_suppressions_are_of_codes() {
         let policy = settings(json!({
             "thresholds": {"burstPods": 20},
@@ -334,6 +407,14 @@ mod tests {
             (json!({"thresholds": {"subnetFreePercent": 100}}), "spec.thresholds.subnetFreePercent"),
             (json!({"thresholds": {"burstPods": 0}}), "spec.thresholds.burstPods"),
             (json!({"thresholds": {"warmFloor": -1}}), "spec.thresholds.warmFloor"),
+            (json!({"ipamd": {"scrape": "PodProxy", "interval": "5s"}}), "spec.ipamd.interval"),
+            (json!({"ipamd": {"scrape": "PodProxy", "timeout": "1m"}}), "spec.ipamd.timeout"),
+            (json!({"ipamd": {"scrape": "PodProxy", "port": 0}}), "spec.ipamd.port"),
+            (json!({"ipamd": {"scrape": "PodProxy", "concurrency": 129}}), "spec.ipamd.concurrency"),
+            (
+                json!({"ipamd": {"scrape": "PodProxy", "interval": "2m"}, "thresholds": {"staleAfter": "1m"}}),
+                "spec.ipamd.interval",
+            ),
             (json!({"disabledRules": ["subnet-full", "IPAM999"]}), "spec.disabledRules[1]"),
             (json!({"suppressions": [{"rule": "IPAM999", "reason": "x"}]}), "spec.suppressions[0].rule"),
             (

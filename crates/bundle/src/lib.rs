@@ -115,6 +115,7 @@ pub fn read(dir: &Path) -> Result<Bundle, BundleError> {
         pods: cluster.pods,
         aws_node: cluster.aws_node,
         cni_nodes: cluster.cni_nodes,
+        ipamd: Reading::not_collected(),
         objects: cluster.objects,
         ec2: ec2(&as_of),
     };

@@ -1,6 +1,7 @@
-//! The ways to the API server: three clients, since reads, the Lease and writes bear delay differently.
+//! The ways to the API server: four clients, since reads, the Lease, questions to nodes and writes bear delay differently.
 //!
 //! Reads may be repeated for a while. The Lease must not be: a renewal that is repeated for minutes outlives the lease.
+//! Nor may a question to a node: one that the API server cannot reach looks like a server that asks to come back later.
 //! And no byte of a write may leave this process after its claim has ended, wherever the request was held up: by a slow
 //! connection, in a queue of the client, or because the process itself was stopped. So the claim is looked at where the
 //! bytes are handed to the kernel: on each `write` of a connection that nothing but writes uses. What has left already is
@@ -41,13 +42,19 @@ pub(crate) struct Clients {
     pub(crate) cluster: Client,
     /// For the Lease.
     pub(crate) lease: Client,
+    /// For what is asked of nodes through the API server.
+    pub(crate) nodes: Client,
 }
 
 impl Clients {
     pub(crate) fn new(config: &Config) -> kube::Result<Self> {
-        let mut lease = config.clone();
-        lease.default_retry = false;
-        Ok(Self { cluster: Client::try_from(config.clone())?, lease: Client::try_from(lease)? })
+        let mut once = config.clone();
+        once.default_retry = false;
+        Ok(Self {
+            cluster: Client::try_from(config.clone())?,
+            lease: Client::try_from(once.clone())?,
+            nodes: Client::try_from(once)?,
+        })
     }
 }
 

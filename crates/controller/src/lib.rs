@@ -1,8 +1,8 @@
 //! The controller: watches fill an index, every change makes a snapshot, the engine judges it, what differs is written.
 //!
 //! The flow is one line, here and in logs and metrics: **collect -> snapshot -> evaluate -> render -> publish**. The
-//! index (`state`) is filled by watches (`collect`, `watch`), EC2 is read by `poll`, one audit is `reconcile`,
-//! and `publish` is the only part that writes. Only the leader (`lease`) polls and writes; every replica watches.
+//! index (`state`) is filled by watches (`collect`, `watch`), EC2 is read by `poll`, each node's ipamd by `ipamd`, one
+//! audit is `reconcile`, and `publish` is the only part that writes. Only the leader (`lease`) polls and writes; every replica watches.
 //! EC2 is behind [`OpenInventory`]: this crate never sees the AWS SDK.
 
 mod admin;
@@ -14,6 +14,7 @@ mod config_maps;
 mod crds;
 mod discovery;
 mod error;
+mod ipamd;
 mod lease;
 mod metrics;
 mod poll;

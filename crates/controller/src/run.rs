@@ -14,6 +14,7 @@ use crate::{
     collect,
     crds::CrdCheck,
     error::Error,
+    ipamd::{self, Asker, Scrapes},
     lease::{Elector, Leadership},
     metrics::Metrics,
     poll::{self, OpenInventory, Poller, Polls},
@@ -44,6 +45,7 @@ pub async fn run<O: OpenInventory>(
     let state = Arc::new(State::new(settings.fault_grace));
     let (polls, metrics) = (Arc::new(Polls::new()), Arc::new(Metrics::new(settings.node_metrics)));
     let memory = Arc::new(Memory::default());
+    let scrapes = Arc::new(Scrapes::new());
     let pace = Pace::new(&settings);
     let leadership = lead(&mut tasks, &clients, &pace, &settings, &stop);
     let writes = clients::for_writes(&config, &leadership).map_err(Error::client)?;
@@ -52,6 +54,7 @@ pub async fn run<O: OpenInventory>(
     let live = LiveState {
         state: state.clone(),
         polls: polls.clone(),
+        scrapes: scrapes.clone(),
         metrics: metrics.clone(),
         leadership: leadership.clone(),
         crds: crds.clone(),
@@ -70,6 +73,13 @@ pub async fn run<O: OpenInventory>(
     let poller = Poller {
         open: ec2,
         polls: polls.clone(),
+        state: state.clone(),
+        leadership: leadership.clone(),
+        settings: settings.clone(),
+    };
+    let asker = Asker {
+        client: clients.nodes.clone(),
+        scrapes: scrapes.clone(),
         state: state.clone(),
         leadership: leadership.clone(),
         settings: settings.clone(),
@@ -93,6 +103,7 @@ pub async fn run<O: OpenInventory>(
     let auditor = Auditor {
         state: state.clone(),
         polls,
+        scrapes,
         leadership: leadership.clone(),
         crds,
         metrics,
@@ -108,6 +119,7 @@ pub async fn run<O: OpenInventory>(
     collect::start(&mut tasks, &clients.cluster, &state, pace.clone(), &settings);
     tasks.spawn("poll EC2", poll::run(Arc::new(poller)));
     tasks.spawn("keep conditions on nodes", keeper.run());
+    tasks.spawn("ask ipamd", ipamd::run(Arc::new(asker)));
     tasks.spawn("announce leadership", announce(leadership, state, pace));
     tasks.spawn_graceful("audit", reconcile::run(clients.cluster, Arc::new(auditor), stop));
     tasks.wait(settings.shutdown_grace).await

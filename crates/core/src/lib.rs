@@ -13,6 +13,7 @@ pub mod ids;
 pub mod intern;
 pub mod inventory;
 pub mod ipamd;
+pub mod ipamd_metrics;
 pub mod limits;
 pub mod memory;
 pub mod net;

@@ -21,6 +21,8 @@ pub enum Source {
     AwsNode,
     /// CNINode objects of the VPC resource controller (absent where its CRD is not installed).
     CniNodes,
+    /// The metrics of each node's ipamd, where a spec asks for them.
+    Ipamd,
     /// ENIConfigs of custom networking (absent where its CRD is not installed).
     EniConfigs,
     /// SecurityGroupPolicies (absent where its CRD is not installed).
@@ -67,11 +69,12 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order they are reported.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Nodes,
         Self::Pods,
         Self::AwsNode,
         Self::CniNodes,
+        Self::Ipamd,
         Self::EniConfigs,
         Self::SecurityGroupPolicies,
         Self::ServiceAccounts,
@@ -102,6 +105,7 @@ impl Source {
             Self::Pods => "pods",
             Self::AwsNode => "aws-node",
             Self::CniNodes => "cninodes",
+            Self::Ipamd => "ipamd",
             Self::EniConfigs => "eniconfigs",
             Self::SecurityGroupPolicies => "security-group-policies",
             Self::ServiceAccounts => "service-accounts",
@@ -135,6 +139,18 @@ impl Source {
     /// embedded table stands in for instance types), and the rules that need it say that they cannot tell.
     pub const fn is_optional(self) -> bool {
         !matches!(self, Self::Nodes | Self::Pods | Self::AwsNode | Self::Subnets | Self::NetworkInterfaces)
+    }
+
+    /// Whether somebody has to be told when it cannot be read: the audit is not complete without it, or its spec asks
+    /// for it.
+    pub const fn is_missed(self) -> bool {
+        matches!(self, Self::Ipamd) || !self.is_optional()
+    }
+
+    /// Whether it is read again and again, so that a view without a newer one grows old. Not so the parts of EC2 that are
+    /// read now and then because they change rarely.
+    pub fn is_polled(self) -> bool {
+        matches!(self, Self::Ipamd) || (self.iam_action().is_some() && !self.is_optional())
     }
 }
 
@@ -227,6 +243,11 @@ impl<T> Reading<T> {
         Self { last_good: None, fault: Some(SourceFault { category, message: message.into() }) }
     }
 
+    /// A source that whoever made the snapshot does not read at all.
+    pub fn not_collected() -> Self {
+        Self::missing(FaultCategory::NotCollected, "not collected")
+    }
+
     /// The newest attempt on top of what was known before: a good view replaces it, a fault keeps it.
     #[must_use]
     pub fn after(self, attempt: Result<Observed<T>, SourceFault>) -> Self {
@@ -291,7 +312,7 @@ impl SourceState {
     /// Watches have no age of their own while they run: a source without a fault is as good as its last event. Nor have
     /// the parts of EC2 that are read now and then because they change rarely.
     pub fn is_stale(&self, now: Timestamp, limit: SignedDuration) -> bool {
-        let ages = self.fault.is_some() || (self.source.iam_action().is_some() && !self.source.is_optional());
+        let ages = self.fault.is_some() || self.source.is_polled();
         ages && self.as_of.is_some_and(|at| now.duration_since(at) > limit)
     }
 }

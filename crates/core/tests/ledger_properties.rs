@@ -304,6 +304,7 @@ fn snapshot(cluster: &ACluster) -> ClusterSnapshot {
             now(),
         ),
         cni_nodes: Reading::missing(FaultCategory::NotFound, "none"),
+        ipamd: Reading::not_collected(),
         objects: ClusterObjects::default(),
         ec2: Inventory {
             subnets: Reading::fresh(subnets, now()),

@@ -17,6 +17,7 @@ fn nothing_known() -> ClusterSnapshot {
         pods: Reading::default(),
         aws_node: Reading::default(),
         cni_nodes: Reading::default(),
+        ipamd: Reading::not_collected(),
         objects: ClusterObjects::default(),
         ec2: ipam_audit_core::inventory::Inventory::default(),
     }

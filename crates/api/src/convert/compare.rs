@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::find;
 use crate::v1alpha1::{
-    Finding, IpamAuditStatus, NodeIpamReportStatus, SourceStatus, SubnetIpamReportStatus, WorstNode, WorstSubnet,
+    Finding, IpamAuditStatus, Ipamd, NodeIpamReportStatus, SourceStatus, SubnetIpamReportStatus, WorstNode, WorstSubnet,
 };
 
 /// Equality of what is said, whenever it was said.
@@ -42,6 +42,14 @@ fn same_conditions(one: &[Condition], other: &[Condition]) -> bool {
         })
     };
     one.len() == other.len() && one.iter().all(same)
+}
+
+fn same_ipamd(one: Option<&Ipamd>, other: Option<&Ipamd>) -> bool {
+    let said = |ipamd: &Ipamd| {
+        let Ipamd { reachable, total, assigned, interfaces, as_of: _ } = ipamd;
+        (*reachable, *total, *assigned, *interfaces)
+    };
+    one.map(said) == other.map(said)
 }
 
 impl SameIgnoringTimes for Finding {
@@ -140,6 +148,7 @@ impl SameIgnoringTimes for NodeIpamReportStatus {
             waiting_pods,
             branches,
             cni,
+            ipamd,
             stale_sources,
             display,
         } = self;
@@ -147,6 +156,7 @@ impl SameIgnoringTimes for NodeIpamReportStatus {
             == (&other.node_group, &other.instance_type, &other.zone, &other.subnet, &other.cordoned, &other.max_pods)
             && (interfaces, addresses, pods, waiting_pods, branches, cni)
                 == (&other.interfaces, &other.addresses, &other.pods, &other.waiting_pods, &other.branches, &other.cni)
+            && same_ipamd(ipamd.as_ref(), other.ipamd.as_ref())
             && (capacity, truncated_findings, stale_sources, display)
                 == (&other.capacity, &other.truncated_findings, &other.stale_sources, &other.display)
             && same_conditions(conditions, &other.conditions)

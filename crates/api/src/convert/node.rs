@@ -2,6 +2,7 @@
 
 use ipam_audit_core::{
     outcome::{self as core, NodeOutcome},
+    snapshot::IpamdPool,
     source::Source,
     text,
 };
@@ -11,8 +12,11 @@ use super::{
     bounds::{clip, text as bound},
     conditions::{self, Upsert},
     findings,
+    trust::seconds,
 };
-use crate::v1alpha1::{Branches, Cni, Interfaces, NodeAddresses, NodeCapacity, NodeDisplay, NodeIpamReportStatus};
+use crate::v1alpha1::{
+    Branches, Cni, Interfaces, Ipamd, NodeAddresses, NodeCapacity, NodeDisplay, NodeIpamReportStatus,
+};
 
 /// What a report of a node rests on.
 const SOURCES: &[Source] = &[Source::Nodes, Source::Pods, Source::AwsNode, Source::Subnets, Source::NetworkInterfaces];
@@ -54,6 +58,7 @@ pub fn render_node(
         waiting_pods: ctx.or_kept(node.waiting_pods.map(Into::into), &[Source::Pods], before.waiting_pods.as_ref()),
         branches: ctx.or_kept(branches(node), &[Source::Pods], before.branches.as_ref()),
         cni: ctx.or_kept(cni(node), &[Source::AwsNode], before.cni.as_ref()),
+        ipamd: ipamd(ctx, node, before),
         stale_sources: ctx.unusable(SOURCES),
         display: NodeDisplay::default(),
     };
@@ -120,6 +125,22 @@ fn cni(node: &NodeOutcome) -> Option<Cni> {
         mode: seen.mode.to_owned(),
         targets: clip(&seen.targets, bound::CELL),
     })
+}
+
+/// What ipamd said last, or before while nobody has asked it anew; gone when it is no longer asked.
+fn ipamd(ctx: &Context<'_>, node: &NodeOutcome, before: &NodeIpamReportStatus) -> Option<Ipamd> {
+    let outcome = node.ipamd.as_ref()?;
+    let said = outcome.said.as_ref().map(|said| said.pool);
+    let number = |number: fn(&IpamdPool) -> Option<i32>| said.as_ref().and_then(number).map(Into::into);
+    let now = Ipamd {
+        reachable: outcome.reachable,
+        total: number(|pool| pool.total),
+        assigned: number(|pool| pool.assigned),
+        interfaces: number(|pool| pool.interfaces),
+        as_of: outcome.as_of.map(seconds),
+    };
+    let known = (said.is_some() || outcome.reachable.is_some()).then_some(now);
+    ctx.or_kept(known, &[Source::Ipamd], before.ipamd.as_ref())
 }
 
 /// The cells of `kubectl get ipnode`, from what the report says.

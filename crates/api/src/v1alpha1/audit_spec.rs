@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::IpamAuditStatus;
+use super::{IpamAuditStatus, IpamdSpec};
 
 /// What to audit and what counts as a problem. Every field is optional: `spec: {}` audits the whole cluster with
 /// thresholds that suit most.
@@ -115,7 +115,13 @@ use super::IpamAuditStatus;
                 duration(self.thresholds.staleAfter) >= duration(self.interval)) \
             : duration(self.interval) <= duration('15m'))")
         .message("interval is longer than thresholds.staleAfter (15m unless set), so data would always count as stale: \
-            write a shorter interval, for example 60s, or a longer thresholds.staleAfter")
+            write a shorter interval, for example 60s, or a longer thresholds.staleAfter"),
+    validation = Rule::new("!has(self.ipamd) || !has(self.ipamd.interval) || !has(self.thresholds) || \
+        !has(self.thresholds.staleAfter) || !self.ipamd.interval.matches('^([0-9]+[smh])+$') || \
+        !self.thresholds.staleAfter.matches('^([0-9]+[smh])+$') || \
+        duration(self.thresholds.staleAfter) >= duration(self.ipamd.interval)")
+        .message("ipamd.interval is longer than thresholds.staleAfter, so its answers would always count as stale: \
+            write a shorter ipamd.interval, for example 60s, or a longer thresholds.staleAfter")
 )]
 pub struct IpamAuditSpec {
     /// How often EC2 is read, for example `60s` or `5m`; from `10s` to `24h`. Default `60s`. Changes in the cluster itself
@@ -150,6 +156,10 @@ pub struct IpamAuditSpec {
     /// Where the VPC CNI is installed and how it marks nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cni: Option<CniSpec>,
+
+    /// Whether each node's ipamd is asked what it has and what fails. Default: nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipamd: Option<IpamdSpec>,
 
     /// When a number is a finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@
 
 mod audit_spec;
 mod audit_status;
+mod ipamd_spec;
 mod node_report;
 mod parts;
 mod subnet_report;
@@ -19,8 +20,9 @@ pub use audit_spec::{
 pub use audit_status::{
     AuditDisplay, IpamAuditStatus, ProblemStatus, RulesStatus, SourceStatus, Totals, Truncated, WorstNode, WorstSubnet,
 };
+pub use ipamd_spec::{IpamdScrape, IpamdSpec};
 pub use node_report::{
-    Branches, Cni, Interfaces, NodeAddresses, NodeCapacity, NodeDisplay, NodeIpamReport, NodeIpamReportSpec,
+    Branches, Cni, Interfaces, Ipamd, NodeAddresses, NodeCapacity, NodeDisplay, NodeIpamReport, NodeIpamReportSpec,
     NodeIpamReportStatus,
 };
 pub use parts::{Evidence, Finding, Severity, Subject};

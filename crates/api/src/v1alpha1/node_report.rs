@@ -1,6 +1,6 @@
 //! What an audit says of one node.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -129,8 +129,8 @@ pub struct NodeIpamReportSpec {
 #[serde(rename_all = "camelCase")]
 pub struct NodeIpamReportStatus {
     /// `Healthy`, `CapacityAvailable`, `AddressesReconciled`, `ConfigurationConsistent`, `WarmPoolSized`,
-    /// `SubnetCapacityAvailable` and `BranchCapacityAvailable`, as far as they are evaluated. `Unknown` means that data
-    /// are missing or stale.
+    /// `SubnetCapacityAvailable` and `BranchCapacityAvailable`, as far as they are evaluated, and `IpamdReachable` where
+    /// ipamd is asked. `Unknown` means that data are missing or stale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -181,6 +181,9 @@ pub struct NodeIpamReportStatus {
     /// The VPC CNI that runs on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cni: Option<Cni>,
+    /// What its ipamd says of itself; absent unless `spec.ipamd` of the audit asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipamd: Option<Ipamd>,
 
     /// Sources that are missing or stale: what rests on them is what was last known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -275,6 +278,27 @@ pub struct Cni {
     pub mode: String,
     /// The targets in force, for example `WARM_ENI_TARGET=1`.
     pub targets: String,
+}
+
+/// ipamd of a node by its own metrics, to hold beside `addresses` (EC2's view) and `pods`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ipamd {
+    /// Whether it answers; absent while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reachable: Option<bool>,
+    /// Addresses that it may give pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<i64>,
+    /// Those that it says a pod has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<i64>,
+    /// Network interfaces that it knows, the primary one and a trunk included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<i64>,
+    /// When it said so. It moves only with what it says: an answer that says the same is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Time>,
 }
 
 /// The cells of `kubectl get ipnode`.

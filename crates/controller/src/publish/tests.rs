@@ -60,6 +60,7 @@ pub(crate) fn snapshot(nodes: u8, free: u32) -> ClusterSnapshot {
             now,
         ),
         cni_nodes: Reading::fresh(Vec::new(), now),
+        ipamd: Reading::not_collected(),
         objects: ClusterObjects::default(),
         ec2: Inventory {
             vpcs: Reading::fresh(Vec::new(), now),

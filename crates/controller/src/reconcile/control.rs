@@ -181,6 +181,7 @@ fn chain(error: &Error) -> String {
 /// Forgets what belongs to audits that are gone.
 fn forget_others(auditor: &Auditor, names: &BTreeSet<String>) {
     auditor.polls.retain(names);
+    auditor.scrapes.retain(names);
     auditor.metrics.retain(|audit| names.contains(audit));
     auditor.memory.retain(names);
 }

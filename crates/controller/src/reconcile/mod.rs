@@ -15,7 +15,6 @@ use ipam_audit_api::{
 };
 use ipam_audit_core::{
     engine,
-    inventory::Inventory,
     memory::Memory as Looks,
     outcome::AuditOutcome,
     snapshot::ClusterSnapshot,
@@ -36,12 +35,13 @@ pub(crate) use self::{
 use crate::{
     crds::{CrdProblem, CrdState},
     error::Error,
+    ipamd::{Scrapes, Way},
     lease::Leadership,
     metrics::{Metrics, Stage},
     poll::{Ec2Scope, Polls},
     publish::{Judgement, Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
-    state::{Lens, Parts, Place, State, version},
+    state::{Lens, Parts, Place, Polled, State, version},
     watch::Pace,
 };
 
@@ -56,6 +56,7 @@ const CHANCES: u32 = 5;
 pub(crate) struct Auditor {
     pub(crate) state: Arc<State>,
     pub(crate) polls: Arc<Polls>,
+    pub(crate) scrapes: Arc<Scrapes>,
     pub(crate) leadership: Leadership,
     pub(crate) crds: CrdState,
     pub(crate) metrics: Arc<Metrics>,
@@ -135,8 +136,8 @@ impl Auditor {
         let meta = audit.metadata.clone();
         let generation = self.state.generation();
         let (audit, settings) = (Arc::new(audit), Arc::new(settings));
-        let inventory = self.collect(scope);
-        let snapshot = self.snapshot(&settings, inventory);
+        let seen = self.collect(&settings, scope);
+        let snapshot = self.snapshot(&settings, seen);
         let earlier = self.earlier_looks(&audit);
         let outcome = self.evaluate(snapshot, &settings, earlier).await?;
         let prepared = self.render(&audit, &outcome, &settings, circumstances).await?;
@@ -177,20 +178,20 @@ impl Auditor {
         Ok(Action::requeue(pause))
     }
 
-    /// What is known of EC2 by now; the watches have their rows in the index already.
-    fn collect(&self, scope: &Ec2Scope) -> Inventory {
+    /// What is known of EC2 and of each node's ipamd by now; the watches have their rows in the index already.
+    fn collect(&self, settings: &AuditSettings, scope: &Ec2Scope) -> Polled {
         let _timer = self.metrics.time(Stage::Collect);
-        self.polls.inventory(scope)
+        (self.polls.inventory(scope), self.scrapes.reading(settings.ipamd.as_ref().map(Way::from)))
     }
 
-    fn snapshot(&self, settings: &AuditSettings, inventory: Inventory) -> ClusterSnapshot {
+    fn snapshot(&self, settings: &AuditSettings, seen: Polled) -> ClusterSnapshot {
         let _timer = self.metrics.time(Stage::Snapshot);
         let lens = Lens {
             cni: place(settings),
             trunk_annotation: settings.cni.trunk_annotation.clone(),
             nodes: settings.nodes.clone(),
         };
-        self.state.snapshot(&lens, inventory, Timestamp::now())
+        self.state.snapshot(&lens, seen, Timestamp::now())
     }
 
     /// Off the runtime's threads: an evaluation is a tenth of a second of pure work.
@@ -252,11 +253,12 @@ impl Auditor {
         self.publisher.publish(prepared).await
     }
 
-    /// Tells the poller and the index what this audit looks at.
+    /// Tells those who read EC2 and ipamd and the index what this audit looks at.
     fn wants(&self, audit: &IpamAudit, settings: &AuditSettings) -> Ec2Scope {
         let scope =
             Ec2Scope { region: settings.region.clone(), vpc: settings.vpc.as_ref().map(|vpc| vpc.as_str().to_owned()) };
         self.polls.want(&audit.name_any(), &scope, settings.interval);
+        self.scrapes.want(&audit.name_any(), settings.ipamd.as_ref(), &settings.nodes);
         self.state.follow(place(settings));
         scope
     }
@@ -264,6 +266,7 @@ impl Auditor {
     /// Tells the poller and the keeper of conditions that an audit stands still: nobody would see how old they get.
     fn wants_nothing(&self, audit: &str) {
         self.polls.drop_wish(audit);
+        self.scrapes.drop_wish(audit);
         self.publisher.pressures.say(audit, Judgement::Unwanted);
     }
 
@@ -273,7 +276,8 @@ impl Auditor {
         let (last, waited) =
             self.remember(&audit.metadata, |remembered| (remembered.last.clone(), remembered.wanted.elapsed()));
         let Some(last) = last else {
-            let pending = !self.polls.was_asked(scope) || self.state.read(|parts| !parts.pending().is_empty());
+            let asked = self.polls.was_asked(scope) && self.scrapes.was_asked(settings.ipamd.as_ref().map(Way::from));
+            let pending = !asked || self.state.read(|parts| !parts.pending().is_empty());
             let rest = self.settings.first_list_wait.saturating_sub(waited);
             let rest = (pending && !rest.is_zero()).then_some(rest);
             if rest.is_some() {

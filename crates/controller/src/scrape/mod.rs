@@ -15,6 +15,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use self::out::Out;
 use crate::{
     crds::CrdState,
+    ipamd::Scrapes,
     lease::Leadership,
     metrics::Metrics,
     poll::{CallStats, Polls},
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) struct LiveState {
     pub(crate) state: Arc<State>,
     pub(crate) polls: Arc<Polls>,
+    pub(crate) scrapes: Arc<Scrapes>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) leadership: Leadership,
     pub(crate) crds: CrdState,
@@ -79,7 +81,7 @@ impl LiveState {
     fn source_states(&self, now: Timestamp) -> Vec<(Source, Option<Timestamp>, Option<&'static str>)> {
         let of_cluster = self.state.source_states(now);
         let of_ec2 = self.polls.source_states();
-        let all = of_cluster.into_iter().chain(of_ec2);
+        let all = of_cluster.into_iter().chain(self.scrapes.source_states()).chain(of_ec2);
         all.map(|state| (state.source, state.as_of, state.fault.map(|fault| fault.category.name()))).collect()
     }
 

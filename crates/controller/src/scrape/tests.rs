@@ -18,6 +18,7 @@ fn live(per_node: bool, leadership: Leadership) -> LiveState {
     LiveState {
         state: Arc::new(State::new(Duration::ZERO)),
         polls: Arc::new(Polls::new()),
+        scrapes: Arc::new(Scrapes::new()),
         metrics: Arc::new(Metrics::new(per_node)),
         leadership,
         crds: CrdState::answered(None),

@@ -257,6 +257,11 @@ impl Cni {
         Reading { last_good, fault }
     }
 
+    /// The CNI's pods with their namespaces.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (&Arc<str>, &AwsNodePodRow)> {
+        self.pods.iter().flat_map(|(place, part)| part.rows.table.rows().map(move |row| (&place.namespace, row)))
+    }
+
     /// How the CNI's watches are, and what they have brought.
     pub(crate) fn watched(&self) -> impl Iterator<Item = Watched<'_>> {
         std::iter::once(self.daemon_sets.watched()).chain(self.pods.values().map(Part::watched))

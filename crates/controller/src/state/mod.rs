@@ -55,7 +55,7 @@ pub(crate) use objects::{MayBeAbsent, Objects, Optional, Presence, View};
 pub(crate) use pods::{Pods, Refusals};
 pub(crate) use reports::{Report, Reports, version};
 pub(crate) use sink::IndexSink;
-pub(crate) use snapshot::Lens;
+pub(crate) use snapshot::{Lens, Polled};
 pub(crate) use table::Changed;
 
 /// Rows that one watch fills. The key is the row's own affair.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ipam_audit_api::views::NodeRow;
 use ipam_audit_core::{
     inventory::Inventory,
-    snapshot::{ClusterObjects, ClusterSnapshot, Event, Node, Pod},
+    snapshot::{ClusterObjects, ClusterSnapshot, Event, IpamdNode, Node, Pod},
     source::{FaultCategory, Reading, Source, SourceFault, SourceState},
 };
 use jiff::Timestamp;
@@ -24,9 +24,12 @@ pub(crate) struct Lens {
     pub(crate) nodes: Selector,
 }
 
+/// What no watch tells: EC2's side, and ipamd's.
+pub(crate) type Polled = (Inventory, Reading<Vec<Arc<IpamdNode>>>);
+
 impl State {
-    /// The cluster now, with EC2's side as given.
-    pub(crate) fn snapshot(&self, lens: &Lens, ec2: Inventory, now: Timestamp) -> ClusterSnapshot {
+    /// The cluster now, with EC2's side and ipamd's as given.
+    pub(crate) fn snapshot(&self, lens: &Lens, (ec2, ipamd): Polled, now: Timestamp) -> ClusterSnapshot {
         self.with(|parts| {
             parts.events.rows.refusals.settle(&parts.pods.rows);
             ClusterSnapshot {
@@ -35,6 +38,7 @@ impl State {
                 pods: pods(parts, now),
                 aws_node: parts.cni.reading(&lens.cni, now),
                 cni_nodes: parts.cni_nodes.reading(now),
+                ipamd,
                 objects: objects(parts, now),
                 ec2,
             }

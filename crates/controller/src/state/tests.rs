@@ -6,7 +6,7 @@ use ipam_audit_api::views::{AwsNodePodView, DaemonSetView, EventView, NodeView, 
 use ipam_audit_core::{
     inventory::Inventory,
     snapshot::{ClusterSnapshot, EnvValue},
-    source::{FaultCategory, SourceFault},
+    source::{FaultCategory, Reading, SourceFault},
 };
 use jiff::Timestamp;
 use kube::core::Selector;
@@ -48,7 +48,7 @@ impl Rig {
     fn snapshot_of(&self, namespace: &str, daemon_set: &str) -> ClusterSnapshot {
         let lens =
             Lens { cni: place(namespace, daemon_set), trunk_annotation: "none".to_owned(), nodes: Selector::default() };
-        self.state.snapshot(&lens, Inventory::default(), Timestamp::UNIX_EPOCH)
+        self.state.snapshot(&lens, (Inventory::default(), Reading::not_collected()), Timestamp::UNIX_EPOCH)
     }
 
     fn pod_names(&self) -> Vec<String> {

@@ -328,6 +328,7 @@ impl Cluster {
             pods: fresh(self.pods),
             aws_node: fresh(daemon_set),
             cni_nodes: fresh(self.cni_nodes),
+            ipamd: Reading::not_collected(),
             objects: objects::objects(),
             ec2: Inventory {
                 vpcs: fresh(vec![vpc()]),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    facts::{Facts, Kind, NodeFacts, Pool, SubnetFacts},
+    facts::{Answer, Facts, Kind, NodeFacts, Pool, SubnetFacts},
     finding::{Finding, Severity},
     ids::SubnetId,
     outcome::{Condition, ConditionStatus, ConditionType, Problem, RuleAnswer, RuleResult},
@@ -92,7 +92,7 @@ fn healthy(trust: &Trust, needed: &[Source], findings: &[Finding]) -> Condition 
 
 /// The conditions of a node.
 pub(super) fn of_node(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Vec<Condition> {
-    vec![
+    let mut conditions = vec![
         healthy(trust, EVERYTHING, findings),
         node_capacity(trust, node, findings),
         node_addresses(trust, node, findings),
@@ -100,7 +100,27 @@ pub(super) fn of_node(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>, fi
         node_warm_pool(trust, node, findings),
         node_subnet(facts, trust, node),
         node_branches(trust, node, findings),
-    ]
+    ];
+    conditions.extend(facts.asks_ipamd().then(|| node_ipamd(facts, trust, node)));
+    conditions
+}
+
+/// Only where ipamd is asked. What it says is no matter of this condition: that it says something is.
+fn node_ipamd(facts: &Facts<'_>, trust: &Trust, node: &NodeFacts<'_>) -> Condition {
+    const KIND: ConditionType = ConditionType::IpamdReachable;
+    let unsure = |reason, message: &str| Condition { reason, ..unknown(KIND, message) };
+    match facts.ipamd_answer(node) {
+        Answer::NotAsked => unsure("NotAskedYet", "ipamd has not been asked yet"),
+        Answer::TooOld => unsure("AnswerTooOld", "ipamd answered so long ago that it proves nothing any more"),
+        Answer::Answers(_) if trust.lacks(&[Source::Ipamd]).is_some() => {
+            unsure("AnswerTooOld", "what ipamd said last is too old; DataComplete of the audit says why")
+        }
+        Answer::Answers(_) => good(KIND, "Answers", "ipamd answers when it is asked for its metrics"),
+        Answer::MetricsOff => bad(KIND, "MetricsOff", "DISABLE_METRICS is on: ipamd answers nobody here"),
+        Answer::NodeNotReady(fault) => unsure("NodeNotReady", &format!("{}; the node is not Ready", fault.message)),
+        Answer::CannotTell(fault) => unsure(fault.category.name(), &fault.message),
+        Answer::Silent(fault) => bad(KIND, fault.category.name(), fault.message.clone()),
+    }
 }
 
 fn node_capacity(trust: &Trust, node: &NodeFacts<'_>, findings: &[Finding]) -> Condition {
@@ -372,8 +392,8 @@ fn audit_healthy(trust: &Trust, problems: &[Problem]) -> Condition {
 /// Every required source fresh: the message names what is not, and what could not be answered for it.
 fn data_complete(facts: &Facts<'_>, rules: &[RuleResult]) -> Condition {
     const KIND: ConditionType = ConditionType::DataComplete;
-    let required = facts.sources.iter().filter(|state| !state.source.is_optional());
-    let faults: Vec<_> = required.filter_map(|state| Some((state, state.fault.as_ref()?))).collect();
+    let missed = facts.sources.iter().filter(|state| state.source.is_missed());
+    let faults: Vec<_> = missed.filter_map(|state| Some((state, state.fault.as_ref()?))).collect();
     let Some((_, first)) = faults.first() else {
         return good(KIND, "AllSourcesRead", "every required source was read");
     };

@@ -15,7 +15,7 @@ use crate::{
     facts::{Blocks, Facts, NodeFacts, Pool, PoolInterface, SubnetFacts, lookup::Map},
     finding::{Finding, Home},
     memory::Memory,
-    outcome::{AuditOutcome, CniSeen, InterfaceOutcome, NodeAddresses, NodeOutcome, SubnetOutcome},
+    outcome::{AuditOutcome, CniSeen, InterfaceOutcome, IpamdOutcome, NodeAddresses, NodeOutcome, SubnetOutcome},
     policy::AuditPolicy,
     snapshot::{ClusterSnapshot, Platform},
 };
@@ -127,10 +127,22 @@ fn node_outcome(
             mode: cni.mode_name(node.limits.as_ref()),
             targets: cni.targets_text(),
         }),
+        ipamd: ipamd_outcome(facts, node),
         next_subnets: Arc::default(),
         conditions: conditions::of_node(facts, trust, node, &findings),
         findings,
     }
+}
+
+fn ipamd_outcome(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<IpamdOutcome> {
+    facts.asks_ipamd().then(|| {
+        let said = node.ipamd.and_then(|ipamd| ipamd.said.last_good.as_ref());
+        IpamdOutcome {
+            reachable: facts.ipamd_answer(node).reachable(),
+            said: said.map(|seen| seen.value.clone()),
+            as_of: said.map(|seen| seen.as_of),
+        }
+    })
 }
 
 fn by_interface(pool: &Pool<'_>) -> Vec<InterfaceOutcome> {

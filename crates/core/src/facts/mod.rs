@@ -13,6 +13,7 @@ pub(crate) mod discovery;
 pub(crate) mod eni_config;
 mod growth;
 pub(crate) mod installation;
+mod ipamd;
 pub(crate) mod karpenter;
 mod ledger;
 pub(crate) mod lookup;
@@ -49,6 +50,7 @@ pub use cni::{Cni, branch_limit, interface_limit};
 pub(crate) use discovery::Discovery;
 pub(crate) use eni_config::CustomNetworking;
 pub(crate) use growth::Growth;
+pub(crate) use ipamd::{Answer, Books};
 use ledger::Ledgers;
 pub use ledger::{PoolInterface, Uses};
 pub(crate) use model::{Kind, Obstacle, Shape};
@@ -103,6 +105,7 @@ impl<'a> Facts<'a> {
     pub fn of(snapshot: &'a ClusterSnapshot, policy: &'a AuditPolicy, memory: &'a Memory) -> Self {
         let (mut nodes, pods) = node::all(snapshot);
         mark_young(&mut nodes, snapshot, policy);
+        ipamd::add(&mut nodes, snapshot);
         let cluster_names = owner::cluster_names(snapshot, &nodes);
         let owners = owner::all(snapshot, &nodes, pods.as_ref(), &cluster_names);
         let installation = installation::Installation::of(snapshot, &nodes);

@@ -16,7 +16,7 @@ use crate::{
     inventory::{Interface, Inventory},
     limits::Limits,
     rows::Rows,
-    snapshot::{AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, Node, Platform, Pod, PodPhase},
+    snapshot::{AwsNode, AwsNodeEnv, AwsNodePod, BranchUse, ClusterSnapshot, IpamdNode, Node, Platform, Pod, PodPhase},
 };
 
 /// The facts of one node.
@@ -44,6 +44,8 @@ pub struct NodeFacts<'a> {
     pub capacity: Option<u32>,
     /// Pods that would have one under its own targets: fewer than its capacity where the pool is frozen.
     pub served: Option<u32>,
+    /// What its ipamd says of itself; none where ipamd is not asked, or not yet.
+    pub(crate) ipamd: Option<&'a IpamdNode>,
     /// Its trunk, if it has one.
     pub trunk: Option<TrunkFacts<'a>>,
     /// What speaks of a trunk, whether it has one or not.
@@ -101,6 +103,7 @@ fn bare(node: &Node) -> NodeFacts<'_> {
         pool: None,
         capacity: None,
         served: None,
+        ipamd: None,
         trunk: None,
         signals: TrunkSignals::default(),
         pool_pods: None,

@@ -56,6 +56,8 @@ pub enum ConditionType {
     SubnetCapacityAvailable,
     /// The trunk has branch slots left.
     BranchCapacityAvailable,
+    /// ipamd answers when it is asked for its metrics.
+    IpamdReachable,
     /// The subnet has addresses.
     AddressesAvailable,
     /// The subnet has whole /28 blocks.
@@ -74,6 +76,7 @@ impl ConditionType {
             Self::WarmPoolSized => "WarmPoolSized",
             Self::SubnetCapacityAvailable => "SubnetCapacityAvailable",
             Self::BranchCapacityAvailable => "BranchCapacityAvailable",
+            Self::IpamdReachable => "IpamdReachable",
             Self::AddressesAvailable => "AddressesAvailable",
             Self::PrefixesAvailable => "PrefixesAvailable",
         }

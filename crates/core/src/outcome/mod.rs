@@ -20,7 +20,8 @@ use crate::{
 
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use node::{
-    BranchSlots, CniSeen, InterfaceOutcome, NodeAddresses, NodeCapacity, NodeOutcome, SubnetChoice, TrunkChain,
+    BranchSlots, CniSeen, InterfaceOutcome, IpamdOutcome, NodeAddresses, NodeCapacity, NodeOutcome, SubnetChoice,
+    TrunkChain,
 };
 pub use subnet::{Need, OtherOwner, SubnetLedger, SubnetOutcome};
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Condition;
 use crate::{
     finding::Finding,
     ids::{EniId, InstanceType, NodeName, SubnetId, Zone},
+    snapshot::IpamdSaid,
 };
 
 /// One node.
@@ -47,6 +49,8 @@ pub struct NodeOutcome {
     pub branches: Option<BranchSlots>,
     /// The CNI on it.
     pub cni: Option<CniSeen>,
+    /// What its ipamd says of itself; none unless ipamd is asked.
+    pub ipamd: Option<IpamdOutcome>,
     /// The subnets of its zone as ipamd would try them for its next interface, those that it passes over last; at most
     /// eight. Empty where it makes no interface, or where that is not known.
     pub next_subnets: Arc<[SubnetChoice]>,
@@ -152,4 +156,15 @@ pub struct CniSeen {
     pub mode: &'static str,
     /// The targets in force, for example `WARM_ENI_TARGET=1`.
     pub targets: String,
+}
+
+/// ipamd on a node, asked for its metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IpamdOutcome {
+    /// Whether it answers; none while that is not known.
+    pub reachable: Option<bool>,
+    /// What it said last; none if it never did.
+    pub said: Option<IpamdSaid>,
+    /// When it said that.
+    pub as_of: Option<Timestamp>,
 }

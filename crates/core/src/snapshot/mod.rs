@@ -4,6 +4,7 @@
 //! made at the edge (watch events, the EC2 reader, a bundle) and are typed from there on.
 
 mod aws_node;
+mod ipamd;
 mod network;
 mod node;
 mod objects;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use aws_node::{AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, EnvValue};
+pub use ipamd::{IpamdActivity, IpamdNode, IpamdPool, IpamdSaid, IpamdTroubles};
 pub use network::{CniNode, EniConfig, Requirement, SecurityGroupPolicy, Selector};
 pub use node::{Node, NodeState, Platform, TrunkHints};
 pub use objects::{
@@ -42,6 +44,8 @@ pub struct ClusterSnapshot {
     pub aws_node: Reading<AwsNode>,
     /// CNINode objects; missing where the CRD is not installed.
     pub cni_nodes: Reading<Vec<CniNode>>,
+    /// What each node's ipamd says of itself, sorted by node; not collected unless an audit asks for it.
+    pub ipamd: Reading<Vec<Arc<IpamdNode>>>,
     /// Optional objects.
     pub objects: ClusterObjects,
     /// EC2's side.
@@ -56,6 +60,7 @@ impl ClusterSnapshot {
             self.pods.state(Source::Pods),
             self.aws_node.state(Source::AwsNode),
             self.cni_nodes.state(Source::CniNodes),
+            self.ipamd.state(Source::Ipamd),
         ];
         states.extend(self.objects.states());
         states.extend(self.ec2.states());

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{AwsNodeEnv, EniConfig, SecurityGroupPolicy, Selector, Tags};
 use crate::{
     ids::{NodeName, SubnetId, Zone},
-    source::{FaultCategory, Reading, Source, SourceState},
+    source::{Reading, Source, SourceState},
 };
 
 /// The optional objects.
@@ -47,23 +47,20 @@ pub struct ClusterObjects {
 
 impl Default for ClusterObjects {
     fn default() -> Self {
-        fn not_collected<T>() -> Reading<T> {
-            Reading::missing(FaultCategory::NotCollected, "not collected")
-        }
         Self {
-            eni_configs: not_collected(),
-            security_group_policies: not_collected(),
-            service_accounts: not_collected(),
-            config_maps: not_collected(),
-            events: not_collected(),
-            daemon_sets: not_collected(),
-            deployments: not_collected(),
-            services: not_collected(),
-            network_policies: not_collected(),
-            mutating_webhooks: not_collected(),
-            node_classes: not_collected(),
-            node_pools: not_collected(),
-            node_claims: not_collected(),
+            eni_configs: Reading::not_collected(),
+            security_group_policies: Reading::not_collected(),
+            service_accounts: Reading::not_collected(),
+            config_maps: Reading::not_collected(),
+            events: Reading::not_collected(),
+            daemon_sets: Reading::not_collected(),
+            deployments: Reading::not_collected(),
+            services: Reading::not_collected(),
+            network_policies: Reading::not_collected(),
+            mutating_webhooks: Reading::not_collected(),
+            node_classes: Reading::not_collected(),
+            node_pools: Reading::not_collected(),
+            node_claims: Reading::not_collected(),
         }
     }
 }

@@ -154,6 +154,7 @@ impl Cluster {
                 now(),
             ),
             cni_nodes: Reading::missing(FaultCategory::NotFound, "CNINode is not installed"),
+            ipamd: Reading::not_collected(),
             objects: ClusterObjects::default(),
             ec2: Inventory {
                 vpcs: Reading::fresh(Vec::new(), now()),

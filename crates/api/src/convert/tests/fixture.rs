@@ -57,6 +57,7 @@ pub(crate) fn incident_at(nodes: u8, now: Timestamp) -> ClusterSnapshot {
             now,
         ),
         cni_nodes: Reading::fresh(Vec::new(), now),
+        ipamd: Reading::not_collected(),
         objects: ClusterObjects::default(),
         ec2: Inventory {
             vpcs: Reading::fresh(Vec::new(), now),

@@ -1,6 +1,8 @@
 //! Rules about addresses that are lost or leaked: codes 4xx.
 
 mod addresses_stranded;
+mod assignments_leaked;
+mod books;
 mod branch_without_pod;
 mod branch_without_trunk;
 mod branches;
@@ -10,6 +12,8 @@ mod cni_node_stale;
 mod cni_nodes;
 mod interface_leaked;
 mod interface_outlives_node;
+mod ipamd_counts_more;
+mod ipamd_misses_addresses;
 mod leak;
 mod leaks_fill_subnet;
 mod pod_address_elsewhere;
@@ -40,6 +44,9 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &interface_outlives_node::InterfaceOutlivesNode,
     &stopped_instance_holds_addresses::StoppedInstanceHoldsAddresses,
     &prefixes_sparse::PrefixesSparse,
+    &ipamd_counts_more::IpamdCountsMore,
+    &ipamd_misses_addresses::IpamdMissesAddresses,
+    &assignments_leaked::AssignmentsLeaked,
 ];
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::{
     facts::Facts,
     finding::{Severity, Subject},
     policy::AuditPolicy,
+    rights,
     rules::{Violations, sink},
     source::{FaultCategory, Source, SourceState},
 };
@@ -39,7 +40,8 @@ rule! {
     ///
     /// ## When it fires
     ///
-    /// A required source has never been read successfully since the controller started, and not merely not yet. It is
+    /// A required source, or ipamd where `spec.ipamd` asks for it, has never been read successfully since the
+    /// controller started, and not merely not yet. It is
     /// information where only the `aws-node` DaemonSet is not there and no node needs it: on Fargate alone, in Auto Mode,
     /// without nodes.
     pub SourceMissing;
@@ -52,7 +54,7 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
-    for state in facts.sources.iter().filter(|state| state.is_missing() && !state.source.is_optional()) {
+    for state in facts.sources.iter().filter(|state| state.is_missing() && state.source.is_missed()) {
         let Some(fault) = state.fault.as_ref().filter(|fault| fault.category != FaultCategory::Pending) else {
             continue;
         };
@@ -79,6 +81,7 @@ pub(super) fn remedy(state: &SourceState, category: FaultCategory) -> String {
         (FaultCategory::Denied, Some(action)) => {
             format!("Allow {action} in the operator's IAM policy; `ipam-audit iam-policy` prints the whole policy.")
         }
+        (_, None) if state.source == Source::Ipamd => ipamd_remedy(category),
         (FaultCategory::Denied, None) => "Apply the shipped ClusterRole again; `ipam-audit rbac` prints it.".to_owned(),
         (FaultCategory::Credentials, _) => {
             "Give the operator's ServiceAccount an IAM role, by IRSA or EKS Pod Identity.".to_owned()
@@ -94,6 +97,20 @@ pub(super) fn remedy(state: &SourceState, category: FaultCategory) -> String {
                 .to_owned()
         }
         _ => "Nothing: it is read again. If it lasts, look at the operator's log.".to_owned(),
+    }
+}
+
+/// ipamd is asked only where a spec says so.
+fn ipamd_remedy(category: FaultCategory) -> String {
+    match category {
+        FaultCategory::Denied => format!(
+            "Apply the right to ask ipamd through the API server: `{}` prints it; or set spec.ipamd.scrape to NodeAddress \
+             or Disabled.",
+            rights::command_for("get", "pods/proxy")
+        ),
+        _ => "Let the operator reach spec.ipamd.port (61678) of the nodes in their security groups and in \
+              NetworkPolicies, or set spec.ipamd.scrape to PodProxy or Disabled."
+            .to_owned(),
     }
 }
 

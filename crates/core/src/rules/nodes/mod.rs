@@ -5,6 +5,8 @@ mod interface_adopted;
 mod interface_groups_differ;
 mod interfaces_beyond_max_eni;
 mod interfaces_without_use;
+mod ipamd_errors;
+mod ipamd_unreachable;
 mod max_pods_too_high;
 mod max_pods_too_low;
 mod mixed_node_group;
@@ -43,6 +45,8 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &interfaces_without_use::InterfacesWithoutUse,
     &other_cards_idle::OtherCardsIdle,
     &mixed_node_group::MixedNodeGroup,
+    &ipamd_unreachable::IpamdUnreachable,
+    &ipamd_errors::IpamdErrors,
 ];
 
 /// Nodes whose pool can be judged: it is known, had time to become what it should be, and the CNI sizes it.
