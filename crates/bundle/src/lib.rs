@@ -34,7 +34,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipam_audit_core::snapshot::ClusterSnapshot;
+use ipam_audit_core::{snapshot::ClusterSnapshot, source::Reading};
 use jiff::Timestamp;
 use thiserror::Error;
 
