@@ -16,8 +16,8 @@ use crate::{
     duration,
     names::{DEFAULT_TRUNK_ANNOTATION, IPAMD_PORT},
     v1alpha1::{
-        CniSpec, Gate, IpamAuditSpec, IpamdScrape, IpamdSpec, NodeConditionSpec, NodeReports, OutputsSpec, OverrideSpec, SuppressionSpec,
-        ThresholdsSpec,
+        CniSpec, Gate, IpamAuditSpec, IpamdScrape, IpamdSpec, NodeConditionSpec, NodeReports, OutputsSpec,
+        OverrideSpec, SuppressionSpec, ThresholdsSpec,
     },
 };
 
