@@ -86,6 +86,10 @@ pub(crate) struct RunOptions {
     /// How to log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+    /// Where to send a trace of each audit: an OpenTelemetry collector that takes OTLP over HTTP, `http://HOST:4318`.
+    /// None are made without it. Headers, service name and attributes come from OpenTelemetry's standard variables.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,6 @@
 //! `ipam-audit run`: the controller, wired to a cluster and to AWS.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use ipam_audit_controller::Settings;
@@ -12,18 +12,33 @@ use crate::{
     FAILED, OK,
     args::RunOptions,
     ec2::Aws,
-    telemetry::{self, LogSwitch},
+    telemetry::{self, LogSwitch, Target},
 };
+
+/// How long the spans of the last audits may take to get away.
+const LAST_SPANS: Duration = Duration::from_millis(500);
 
 /// Runs until it is told to stop. It does not end for a fault that can heal.
 pub(crate) fn run(options: RunOptions) -> Result<u8> {
-    let log = telemetry::init(&options.log, options.log_format)?;
     // The one provider of the whole program; kube and the AWS SDK both find it installed.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider is already installed");
     }
+    let options = RunOptions { identity: options.identity.or_else(own_name), ..options };
+    let traces = options.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+    let traces = traces.map(|endpoint| Target::new(endpoint, options.identity.as_deref().unwrap_or_default()));
+    let (log, exporter) = telemetry::init(&options.log, options.log_format, traces.transpose()?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(control(options, log));
+    let outcome = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(stop.clone())));
+        let outcome = control(options, log).await;
+        stop.cancel();
+        if let Some(exporting) = exporting {
+            drop(tokio::time::timeout(LAST_SPANS, exporting).await);
+        }
+        outcome
+    });
     // A name that is being looked up, or an evaluation, is not waited for.
     runtime.shutdown_background();
     outcome
@@ -55,7 +70,7 @@ async fn control(options: RunOptions, log: Arc<LogSwitch>) -> Result<u8> {
 
 fn settings(options: RunOptions) -> Settings {
     let defaults = Settings::default();
-    let identity = options.identity.or_else(own_name).unwrap_or_else(|| defaults.identity.clone());
+    let identity = options.identity.unwrap_or_else(|| defaults.identity.clone());
     Settings {
         listen: options.listen,
         namespace: options.namespace,

@@ -33,6 +33,7 @@ mod wire;
 pub use admin::LogFilter;
 pub use call::CallError;
 pub use error::Error;
+pub use metrics::SPANS;
 pub use poll::{CallStats, CountCalls, Ec2Place, OpenInventory};
 pub use run::run;
 pub use settings::Settings;

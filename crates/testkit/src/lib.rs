@@ -7,4 +7,5 @@ pub mod moto;
 pub mod operator;
 pub mod scale;
 pub mod scenario;
+pub mod telemetry;
 mod venv;

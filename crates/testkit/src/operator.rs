@@ -15,7 +15,7 @@ const BINARY: &str = "ipam-audit";
 const BINARY_VARIABLE: &str = "IPAM_AUDIT_BIN";
 
 /// Settings of the surroundings that would lead the operator to another cluster or account.
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 10] = [
     "KUBERNETES_SERVICE_HOST",
     "KUBERNETES_SERVICE_PORT",
     "AWS_PROFILE",
@@ -25,6 +25,7 @@ const FOREIGN: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 
 /// How to run the operator.

@@ -186,7 +186,12 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_by_version_and_hash() {
-        for (venv, first, hashes) in [(crate::moto::VENV, "moto==", 100), (crate::aws_cli::VENV, "awscli==", 50)] {
+        let venvs = [
+            (crate::moto::VENV, "moto==", 100),
+            (crate::aws_cli::VENV, "awscli==", 50),
+            (crate::telemetry::VENV, "prometheus-client==", 10),
+        ];
+        for (venv, first, hashes) in venvs {
             let packages: Vec<&str> = venv
                 .requirements
                 .split("\n\n")

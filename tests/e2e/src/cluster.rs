@@ -144,6 +144,11 @@ impl Cluster {
         self.operator.as_ref().map_or_else(String::new, Operator::log)
     }
 
+    /// Where the operator's admin server is.
+    pub fn admin_url(&self) -> Option<String> {
+        self.operator.as_ref().map(Operator::admin_url)
+    }
+
     /// The lines of the log that hold a text.
     pub fn logged(&self, text: &str) -> Vec<String> {
         self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()

@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
+use ipam_audit_testkit::ec2::seed::Assigned;
+use ipam_audit_testkit::scenario::{Place, PlannedNode};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -70,4 +72,17 @@ impl Cluster {
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         pods.delete(name, &now).await.map(drop).with_context(|| format!("cannot delete pod {name}"))
     }
+}
+
+/// An address that a node of a scenario holds and none of the scenario's pods has.
+pub fn idle_address(node: &PlannedNode) -> Result<Ipv4Addr> {
+    let address = |place: &Place| match place {
+        Place::Pool(address) => Some(*address),
+        _ => None,
+    };
+    let used: Vec<Ipv4Addr> = node.pods.iter().filter_map(|pod| address(&pod.place)).collect();
+    let Assigned::List(held) = &node.interfaces[0].secondary else {
+        anyhow::bail!("the node's addresses are not listed")
+    };
+    held.iter().find(|address| !used.contains(address)).copied().context("every address is in use")
 }

@@ -3,12 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
-use ipam_audit_e2e::{Cluster, Kind, Object, PodSpec, Start, Witness, crowded};
-use ipam_audit_testkit::ec2::seed::Assigned;
-use ipam_audit_testkit::scenario::{Place, PlannedNode};
+use ipam_audit_e2e::{Cluster, Kind, Object, PodSpec, Start, Witness, crowded, idle_address};
+use ipam_audit_testkit::scenario::PlannedNode;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -116,7 +114,7 @@ async fn another_operator_that_takes_over_writes_nothing() -> Result<()> {
 
     // It does lead: a change is written.
     let node = first_node(&cluster);
-    cluster.run_pod(PodSpec::new("bakery", "rolls", &node.name, idle_address(&node))).await?;
+    cluster.run_pod(PodSpec::new("bakery", "rolls", &node.name, idle_address(&node)?)).await?;
     cluster
         .until_report((Kind::Node, &node.name), "a second pod", |report| {
             report.number("/status/addresses/used") == Some(2)
@@ -136,7 +134,7 @@ async fn what_changes_is_written_once() -> Result<()> {
 async fn a_pod_moves_the_numbers_of_its_node_only(cluster: &mut Cluster) -> Result<()> {
     let (node, events) = (first_node(cluster), cluster.events().await?);
     let witness = cluster.witness()?;
-    cluster.run_pod(PodSpec::new("bakery", "rolls", &node.name, idle_address(&node))).await?;
+    cluster.run_pod(PodSpec::new("bakery", "rolls", &node.name, idle_address(&node)?)).await?;
     let report = (Kind::Node, node.name.as_str());
     cluster.until_report(report, "a second pod", |report| report.text("/status/display/pods") == "2").await?;
     let addresses = cluster.get(Kind::Node, &node.name).await?.unwrap();
@@ -206,18 +204,4 @@ async fn a_deleted_report_is_written_again(cluster: &mut Cluster) -> Result<()> 
 
 fn first_node(cluster: &Cluster) -> PlannedNode {
     cluster.scenario.plan().nodes[0].clone()
-}
-
-/// An address that the node holds and no pod has.
-fn idle_address(node: &PlannedNode) -> Ipv4Addr {
-    let used: Vec<Ipv4Addr> = node
-        .pods
-        .iter()
-        .filter_map(|pod| match pod.place {
-            Place::Pool(address) => Some(address),
-            _ => None,
-        })
-        .collect();
-    let Assigned::List(held) = &node.interfaces[0].secondary else { return Ipv4Addr::UNSPECIFIED };
-    *held.iter().find(|address| !used.contains(address)).unwrap()
 }

@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 128;
 /// After this a connection serves the request under way and is closed.
 const LIFE: Duration = Duration::from_mins(5);
 /// How long that request may take yet.
-const LAST_REQUEST: Duration = Duration::from_secs(5);
+const LAST_REQUEST: Duration = Duration::from_secs(2);
 /// After a failure to accept: too many open files, most likely.
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -17,8 +17,12 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::time::Instant;
+use tracing::Span;
 
 pub(crate) use figures::{AuditFigures, Figures, Holding, NodeFigures, SubnetFigures};
+
+/// The target of the spans of audits: for traces and never for the log.
+pub const SPANS: &str = "ipam_audit_trace";
 
 /// The stages of an audit, as everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,17 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// The stage as a span, under the span of its audit.
+    fn span(self) -> Span {
+        match self {
+            Self::Collect => tracing::info_span!(target: SPANS, "collect"),
+            Self::Snapshot => tracing::info_span!(target: SPANS, "snapshot"),
+            Self::Evaluate => tracing::info_span!(target: SPANS, "evaluate"),
+            Self::Render => tracing::info_span!(target: SPANS, "render"),
+            Self::Publish => tracing::info_span!(target: SPANS, "publish"),
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Collect => "collect",
@@ -108,11 +123,12 @@ impl Metrics {
         registry.register("ipam_audit_events", "Events about findings, by what became of them", self.events.clone());
     }
 
-    /// Measures a stage until the timer is dropped, however the stage ends.
+    /// Measures a stage until the timer is dropped, however the stage ends; the span that is current is its parent.
     pub(crate) fn time(&self, stage: Stage) -> Timer {
         Timer {
             histogram: self.stages.get_or_create(&StageLabel { stage: stage.name() }).clone(),
             started: Instant::now(),
+            _span: stage.span(),
         }
     }
 
@@ -164,6 +180,7 @@ impl Metrics {
 pub(crate) struct Timer {
     histogram: Histogram,
     started: Instant,
+    _span: Span,
 }
 
 impl Drop for Timer {

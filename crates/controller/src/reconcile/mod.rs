@@ -23,6 +23,7 @@ use ipam_audit_core::{
 use jiff::Timestamp;
 use kube::{ResourceExt, core::ObjectMeta, runtime::controller::Action};
 use tokio::time::Instant;
+use tracing::{Instrument, Span, field::Empty};
 
 use self::{
     control::Audit,
@@ -37,7 +38,7 @@ use crate::{
     error::Error,
     ipamd::{Scrapes, Way},
     lease::Leadership,
-    metrics::{Metrics, Stage},
+    metrics::{Metrics, SPANS, Stage},
     poll::{Ec2Scope, Polls},
     publish::{Judgement, Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
@@ -100,7 +101,13 @@ impl Auditor {
         }
         let fault = self.publisher.pressures.fault();
         let node_condition = settings.node_condition.map(|_| fault.map_or(Ok(()), Err));
-        Box::pin(self.audit(audit, settings, &scope, Circumstances { request, node_condition })).await
+        let span = audit_span(&audit);
+        let auditing = self.audit(audit, settings, &scope, Circumstances { request, node_condition });
+        let result = Box::pin(auditing).instrument(span.clone()).await;
+        if let Err(error) = &result {
+            span.record("error", error.category());
+        }
+        result
     }
 
     /// What the annotation asks for, as soon as EC2 was read since it was seen.
@@ -161,6 +168,7 @@ impl Auditor {
             events: published.events,
             milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
+        describe(&Span::current(), &outcome, done);
         if first || needed > 0 {
             report(&audit, &outcome, done);
         }
@@ -401,6 +409,36 @@ impl Auditor {
 fn ages(state: &SourceState) -> bool {
     let not_installed = state.source.is_optional() && state.is_missing();
     state.fault.as_ref().is_some_and(|fault| !(not_installed && fault.category == FaultCategory::NotFound))
+}
+
+/// The span of an audit; the stages are below it.
+fn audit_span(audit: &IpamAudit) -> Span {
+    tracing::info_span!(
+        target: SPANS,
+        "audit",
+        audit = audit.name_any(),
+        nodes = Empty,
+        subnets = Empty,
+        critical = Empty,
+        warning = Empty,
+        needed = Empty,
+        written = Empty,
+        deleted = Empty,
+        events = Empty,
+        error = Empty,
+    )
+}
+
+/// What an audit saw and did.
+fn describe(span: &Span, outcome: &AuditOutcome, done: Published) {
+    span.record("nodes", outcome.nodes.len());
+    span.record("subnets", outcome.subnets.len());
+    span.record("critical", outcome.totals.critical);
+    span.record("warning", outcome.totals.warning);
+    span.record("needed", done.needed);
+    span.record("written", done.written);
+    span.record("deleted", done.deleted);
+    span.record("events", done.events);
 }
 
 /// One line for each audit that found something to write, and for the first.

@@ -56,7 +56,7 @@ impl Phases<'_> {
             look += 1;
             if ready || look.is_multiple_of(LOOKS) {
                 let now = operator.admin.metrics().await.unwrap_or_default();
-                let complete = ready && now.has("ipam_audit_source_age_seconds", EC2_READ);
+                let complete = ready && now.has("ipam_audit_snapshot_age_seconds", EC2_READ);
                 // An evaluation that began before all was there ended before, too.
                 if complete && now.evaluations() > before.evaluations() {
                     break;

@@ -1,4 +1,7 @@
-//! Logging of the controller, and the switch by which it changes while the process runs.
+//! Logging of the controller, the switch by which it changes while the process runs, and traces for who asks for them.
+
+mod otlp;
+mod spans;
 
 use std::{
     io::{IsTerminal, stderr},
@@ -6,17 +9,19 @@ use std::{
 };
 
 use anyhow::Result;
-use ipam_audit_controller::LogFilter;
-use tracing::Subscriber;
+use ipam_audit_controller::{LogFilter, SPANS};
+use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, registry::LookupSpan, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, registry::LookupSpan, reload,
+    util::SubscriberInitExt,
 };
 
+pub(crate) use self::otlp::{Exporter, Target};
 use crate::args::LogFormat;
 
 /// The Kubernetes client and the AWS SDK log every attempt that fails, in their own words. Ours say it once;
-/// `info,kube_client=debug` shows the attempts too.
-const QUIET: &str = "kube_client=off,kube_runtime=off,aws_config=off,aws_runtime=off";
+/// `info,kube_client=debug` shows the attempts too. Spans are for traces: their counts are in the lines already.
+const QUIET: &str = "ipam_audit_trace=off,kube_client=off,kube_runtime=off,aws_config=off,aws_runtime=off";
 
 /// The filter in force, as it was written, and the way to another.
 pub(crate) struct LogSwitch {
@@ -37,11 +42,19 @@ impl LogFilter for LogSwitch {
     }
 }
 
-/// Logs to standard error, in the chosen form; in colour to a terminal only.
-pub(crate) fn init(filter: &str, format: LogFormat) -> Result<Arc<LogSwitch>> {
+/// Logs to standard error, in the chosen form; in colour to a terminal only. With a target spans are gathered for it.
+pub(crate) fn init(
+    filter: &str,
+    format: LogFormat,
+    traces: Option<Target>,
+) -> Result<(Arc<LogSwitch>, Option<Exporter>)> {
     let (parsed, handle) = reload::Layer::new(parse(filter).map_err(anyhow::Error::msg)?);
-    tracing_subscriber::registry().with(lines(format).with_filter(parsed)).init();
-    Ok(Arc::new(LogSwitch { written: Mutex::new(filter.to_owned()), handle }))
+    let (gather, spans) = traces.is_some().then(spans::gather).unzip();
+    let exporter = traces.zip(spans).map(|(target, spans)| Exporter::new(target, spans)).transpose()?;
+    let of_audits = Targets::new().with_target(SPANS, LevelFilter::INFO);
+    let traced = gather.map(|gather| gather.with_filter(of_audits));
+    tracing_subscriber::registry().with(lines(format).with_filter(parsed)).with(traced).init();
+    Ok((Arc::new(LogSwitch { written: Mutex::new(filter.to_owned()), handle }), exporter))
 }
 
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
@@ -64,6 +77,11 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_kept_out_of_the_log_by_name() {
+        assert!(QUIET.contains(&format!("{SPANS}=off")), "{QUIET}");
+    }
 
     #[test]
     fn a_filter_is_a_level_or_parts_with_levels() {
