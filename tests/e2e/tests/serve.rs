@@ -151,6 +151,12 @@ async fn it_is_alive_at_once_and_says_what_it_waits_for_until_it_is_ready() -> R
 #[tokio::test]
 async fn its_state_can_be_compared_and_its_log_turned_up_while_it_runs() -> Result<()> {
     let mut cluster = running(&["--identity=one"]).await?;
+    // The status is written a moment before it is noted that it was.
+    let ran = async |cluster: &Cluster| {
+        let state = cluster.debug_state().await?;
+        Ok(state["audits"]["items"][0]["lastPublication"].is_object().then_some(()))
+    };
+    cluster.until("the state tells of the audit's publication", ran).await?;
     the_state_has_numbers_and_no_contents(&cluster).await?;
     the_log_is_turned_up_and_down(&mut cluster).await?;
 

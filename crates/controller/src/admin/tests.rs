@@ -2,11 +2,13 @@
 
 use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
+use axum::{body::Body, http::Request};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tower::ServiceExt;
 
 use super::*;
 use crate::crds::CrdProblem;
@@ -105,6 +107,16 @@ async fn the_log_level_changes_while_it_runs_and_nonsense_changes_nothing() {
     assert!(long.starts_with("HTTP/1.1 413"), "{long}");
     let now = get(address, "/log-level").await;
     assert!(now.ends_with("\r\n\r\ninfo,ipam_audit_controller=debug\n"), "{now}");
+}
+
+#[tokio::test]
+async fn the_log_level_is_not_for_the_rest_of_the_cluster() {
+    let admin = admin(CrdState::answered(None));
+    let log = admin.log.clone();
+    let mut request = Request::put("/log-level").body(Body::from("trace")).unwrap();
+    request.extensions_mut().insert(server::Peer("10.0.0.9:4711".parse().unwrap()));
+    let answer = router(admin).oneshot(request).await.unwrap();
+    assert_eq!((answer.status(), log.current()), (StatusCode::FORBIDDEN, String::new()));
 }
 
 #[test]
