@@ -7,12 +7,12 @@ export CARGO_TERM_COLOR ?= auto
 PURE := -p ipam-audit-core -p ipam-audit-report
 
 .DEFAULT_GOAL := help
-.PHONY: help build fmt lint test test-fast bench bundle demo crds docs deny clean seams limits release
+.PHONY: help build fmt lint test test-fast bench bench-evaluate bundle demo crds docs deny clean seams limits release
 
 help: ## List the targets
 	@echo "IpamAudit: where did the pod addresses go?"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the ipam-audit binary (target/debug/ipam-audit)
 	@tests/run phase "building ipam-audit" "the first time 8 to 15 minutes: the AWS SDK is one large crate"
@@ -37,7 +37,13 @@ test: ## Run every suite; ends with `N passed, N failed`
 test-fast: ## Run the suites of the pure crates only (seconds)
 	$(CARGO) test --locked $(PURE)
 
-bench: ## Measure one evaluation of 5,000 nodes, 150,000 pods and 20,000 interfaces (RULES=1: each rule, too)
+bench: release ## Measure the operator on 5,000 nodes, 150,000 pods (PODS=50000) and 20,000 interfaces
+	@tests/run phase "building the rig" "the first time about 5 minutes"
+	$(CARGO) build --locked --release -p ipam-audit-testkit --bins
+	@tests/run phase "measuring" "about 12 minutes; the first time some more, for the control plane and a snapshot of the cluster"
+	@bin=$${CARGO_TARGET_DIR:-target}/release; $$bin/bench --operator $$bin/ipam-audit --pods $(or $(PODS),150000) $(ARGS)
+
+bench-evaluate: ## Measure one evaluation of the same size alone (RULES=1: each rule, too)
 	@tests/run phase "building the bench" "the first time about 2 minutes"
 	$(CARGO) build --locked --release -p ipam-audit-core --example scale
 	@$${CARGO_TARGET_DIR:-target}/release/examples/scale $(if $(RULES),rules)

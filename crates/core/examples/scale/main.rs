@@ -1,6 +1,6 @@
 //! Measures one evaluation at the size that the product promises: 5,000 nodes, 150,000 pods, 20,000 interfaces.
 //!
-//! `make bench`, or `cargo run --release -p ipam-audit-core --example scale`. With `rules` as an argument it also says
+//! `make bench-evaluate`, or `cargo run --release -p ipam-audit-core --example scale`. With `rules` as an argument it also says
 //! what each rule takes.
 
 #![expect(clippy::print_stdout, reason = "its purpose is to print figures")]

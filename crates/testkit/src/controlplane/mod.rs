@@ -53,6 +53,9 @@ pub struct Options {
     pub extra_apiserver_args: Vec<String>,
     /// How long the API server may take until it is ready.
     pub ready_within: Duration,
+    /// Go's soft limit of the API server's memory. It must be above what the objects need, or the server does little but
+    /// collect garbage.
+    pub apiserver_memory: &'static str,
     /// Data of an etcd to begin with; they are copied.
     pub etcd_data: Option<PathBuf>,
 }
@@ -64,6 +67,8 @@ impl Default for Options {
             extra_apiserver_args: Vec::new(),
             // About 3 s on an idle machine; a machine that also compiles takes several times that.
             ready_within: Duration::from_secs(90),
+            // Keeps a filled server near 1.2 GB instead of 3, and no slower.
+            apiserver_memory: "1200MiB",
             etcd_data: None,
         }
     }

@@ -73,8 +73,7 @@ pub(super) fn apiserver(program: &Path, state: &StateDir, pki: &Pki, ports: Port
         "--audit-log-maxsize=4096".to_owned(),
     ];
     args.extend(options.extra_apiserver_args.iter().cloned());
-    // Keeps a filled server near 1.2 GB instead of 3, and no slower.
-    let env = vec![("GOGC", "40".to_owned()), ("GOMEMLIMIT", "1200MiB".to_owned())];
+    let env = vec![("GOGC", "40".to_owned()), ("GOMEMLIMIT", options.apiserver_memory.to_owned())];
     Launch {
         name: "kube-apiserver",
         program: program.into(),

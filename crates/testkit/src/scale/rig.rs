@@ -61,7 +61,12 @@ impl Rig {
         let scenario = placed.await.context("placing the cluster was cancelled")??;
         let snapshot = Snapshot::of(&scenario, shape).await?;
         super::say("starting the control plane on it");
-        let options = Options { etcd_data: Some(snapshot.data), ready_within: READY_WITHIN, ..Options::default() };
+        let options = Options {
+            etcd_data: Some(snapshot.data),
+            ready_within: READY_WITHIN,
+            apiserver_memory: "8GiB",
+            ..Options::default()
+        };
         let plane = ControlPlane::start(options).await?;
         let client = plane.client().await?;
         install(&plane, binary).await?;

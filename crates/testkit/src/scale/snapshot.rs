@@ -7,7 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -40,6 +41,7 @@ const DATA: &str = "etcd";
 const MOST_BYTES: usize = 700_000;
 const MOST_KEYS: usize = 100;
 const IN_FLIGHT: usize = 6;
+const OUTDATED: Duration = Duration::from_hours(24);
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -85,7 +87,7 @@ fn key(shape: Shape) -> String {
 }
 
 /// Fills an etcd and keeps it; complete or not at all.
-async fn make(scenario: &Scenario, dir: &PathBuf) -> Result<()> {
+async fn make(scenario: &Scenario, dir: &Path) -> Result<()> {
     let parent = dir.parent().context("the cache is no folder")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent)?;
@@ -94,11 +96,25 @@ async fn make(scenario: &Scenario, dir: &PathBuf) -> Result<()> {
     let contents = fill(scenario, &etcd).await?;
     etcd.keep(&unfinished.path().join(DATA))?;
     fs::write(unfinished.path().join(ABOUT), serde_json::to_string_pretty(&contents)?)?;
+    forget_outdated(parent, dir);
     // Somebody else may have been faster with the same.
     if fs::rename(unfinished.path(), dir).is_ok() {
         let _moved = unfinished.keep();
     }
     Ok(())
+}
+
+/// Removes snapshots of the same size from other sources, once they are so old that nobody goes back to them.
+fn forget_outdated(parent: &Path, dir: &Path) {
+    let size = |dir: &Path| Some(dir.file_name()?.to_str()?.rsplit_once('-')?.0.to_owned());
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let age = fs::metadata(entry.path().join(ABOUT)).and_then(|about| about.modified()).ok();
+        let age = age.and_then(|made| SystemTime::now().duration_since(made).ok());
+        if size(&entry.path()) == size(dir) && age.is_some_and(|age| age > OUTDATED) {
+            // What cannot be removed now is removed the next time.
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
 }
 
 async fn fill(scenario: &Scenario, etcd: &FilledEtcd) -> Result<Contents> {

@@ -129,6 +129,11 @@ fn pod(scenario: &Scenario, pod: &mut Value) {
     let digest = |what: &str| scenario.names.hex(what, &[&name]);
     pod["metadata"]["generateName"] = json!(name.rsplit_once('-').map_or("", |(base, _)| base).to_owned() + "-");
     pod["metadata"]["generation"] = json!(1);
+    let (app, team) = (pod["metadata"]["labels"]["app"].clone(), pod["metadata"]["namespace"].clone());
+    extend(
+        &mut pod["metadata"]["labels"],
+        json!({"app.kubernetes.io/instance": app, "app.kubernetes.io/managed-by": "Helm", "team": team}),
+    );
     if pod["metadata"]["annotations"].is_null() {
         pod["metadata"]["annotations"] = json!({});
     }
@@ -155,9 +160,6 @@ fn pod(scenario: &Scenario, pod: &mut Value) {
         }),
     );
     pod["status"]["qosClass"] = json!("Burstable");
-    for condition in pod["status"]["conditions"].as_array_mut().into_iter().flatten() {
-        condition["observedGeneration"] = json!(1);
-    }
     let digests = (digest("image"), digest("container"));
     for status in pod["status"]["containerStatuses"].as_array_mut().into_iter().flatten() {
         status["imageID"] = json!(format!("{}@sha256:{}", text(&status["image"]), digests.0));
@@ -218,8 +220,7 @@ fn fill_container(container: &mut Value) {
             ],
             "readinessProbe": probe("/readyz", 5),
             "volumeMounts": [
-                {"name": "config", "mountPath": "/etc/app", "readOnly": true}, {"name": "tmp", "mountPath": "/tmp"},
-                {"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true},
+                {"name": "config", "mountPath": "/etc/app", "readOnly": true}, {"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true},
             ],
             "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
             "imagePullPolicy": "IfNotPresent",
@@ -233,7 +234,6 @@ fn fill_container(container: &mut Value) {
 fn volumes(account: &str) -> Value {
     json!([
         {"name": "config", "configMap": {"name": format!("{account}-config"), "defaultMode": 420}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "kube-api-access-x7k2p", "projected": {"defaultMode": 420, "sources": [
             {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},

@@ -20,8 +20,10 @@ const LOOKS: u32 = 10;
 const EC2_READ: &str = r#"source="network-interfaces""#;
 /// Items of EC2 that fit a page.
 const PAGE: usize = 1_000;
-/// Readings of EC2 are further apart than requests of one reading are.
-const GAP: Duration = Duration::from_millis(700);
+/// Readings of EC2 are further apart than requests of one reading are, which wait for the budget of calls.
+const GAP: Duration = Duration::from_secs(5);
+/// The same where EC2 is read every other second.
+const SHORT_GAP: Duration = Duration::from_millis(500);
 
 impl Phases<'_> {
     /// Starts the operator and waits for its first complete evaluation and its first full set of reports.
@@ -93,13 +95,15 @@ impl Phases<'_> {
         let (started, cpu) = (Instant::now(), operator.process.cpu_seconds()?);
         operator.process.forget_peak()?;
         sleep(self.bench.idle).await;
+        let gap = if self.bench.ec2_interval.is_some() { SHORT_GAP } else { GAP };
+        let calls = async |rig: &mut Rig| Ok(calls_of_a_reading(&rig.ec2.request_log(), gap));
+        let calls = self.rig.until("EC2 is read", WITHIN, calls).await?;
         let operator = self.rig.operator()?;
         let (resident, anonymous) = (operator.process.resident()?, operator.process.anonymous()?);
         let peak = operator.process.peak()?;
         let minutes = started.elapsed().as_secs_f64() / 60.0;
         let cpu = (operator.process.cpu_seconds()? - cpu) / minutes;
-        let log = self.rig.ec2.request_log();
-        let (calls, fewest) = (calls_of_a_reading(&log), self.fewest_calls());
+        let fewest = self.fewest_calls();
         let written = self.rig.writes()?.since(writes);
         let bytes = decimal(self.rig.proxy.received() - received) / MIB / minutes;
         let report = &mut self.report;
@@ -109,9 +113,7 @@ impl Phases<'_> {
         report.add("restCpu", "CPU a minute while nothing happens, EC2 included", cpu, "s");
         report.add("restBytes", "bytes from the API server a minute", bytes, "MiB");
         report.add("ec2Fewest", "fewest EC2 calls for a reading", decimal(fewest), "");
-        if let Some(calls) = calls {
-            report.promise("ec2Calls", "EC2 calls of a reading", decimal(calls), "", (decimal(fewest) * 1.1).floor());
-        }
+        report.promise("ec2Calls", "EC2 calls of a reading", decimal(calls), "", (decimal(fewest) * 1.1).floor());
         report.promise(
             "restWrites",
             "API writes while nothing changes",
@@ -143,12 +145,12 @@ impl Phases<'_> {
 }
 
 /// Requests of the last complete reading in a log of several: they come together, with pauses between readings.
-fn calls_of_a_reading(log: &RequestLog) -> Option<u64> {
+fn calls_of_a_reading(log: &RequestLog, most: Duration) -> Option<u64> {
     let mut readings: Vec<u64> = Vec::new();
     let mut last = None;
     for request in &log.requests {
         let gap =
-            last.is_none_or(|last| Duration::try_from(request.at.duration_since(last)).is_ok_and(|gap| gap > GAP));
+            last.is_none_or(|last| Duration::try_from(request.at.duration_since(last)).is_ok_and(|gap| gap > most));
         if gap {
             readings.push(0);
         }
