@@ -42,6 +42,11 @@ impl Metrics {
         self.values(name, labels).next().is_some()
     }
 
+    /// Audits that have taken their snapshot.
+    pub(super) fn snapshots(&self) -> f64 {
+        self.sum("ipam_audit_stage_duration_seconds_count", r#"stage="collect""#)
+    }
+
     /// Evaluations so far.
     pub(super) fn evaluations(&self) -> f64 {
         self.sum("ipam_audit_stage_duration_seconds_count", r#"stage="evaluate""#)

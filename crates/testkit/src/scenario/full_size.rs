@@ -130,10 +130,7 @@ fn pod(scenario: &Scenario, pod: &mut Value) {
     pod["metadata"]["generateName"] = json!(name.rsplit_once('-').map_or("", |(base, _)| base).to_owned() + "-");
     pod["metadata"]["generation"] = json!(1);
     let (app, team) = (pod["metadata"]["labels"]["app"].clone(), pod["metadata"]["namespace"].clone());
-    extend(
-        &mut pod["metadata"]["labels"],
-        json!({"app.kubernetes.io/instance": app, "app.kubernetes.io/managed-by": "Helm", "team": team}),
-    );
+    extend(&mut pod["metadata"]["labels"], json!({"app.kubernetes.io/instance": app, "team": team}));
     if pod["metadata"]["annotations"].is_null() {
         pod["metadata"]["annotations"] = json!({});
     }
@@ -192,9 +189,7 @@ fn fill_container(container: &mut Value) {
         let field = |path: &str| json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});
         container["env"] = json!([
             {"name": "POD_NAME", "valueFrom": field("metadata.name")},
-            {"name": "HOST_IP", "valueFrom": field("status.hostIP")},
             {"name": "LOG_LEVEL", "value": "info"},
-            {"name": "DATABASE_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "database", "key": "password"}}},
         ]);
     }
     if container["resources"].is_null() {

@@ -59,8 +59,8 @@ impl Phases<'_> {
             if ready || look.is_multiple_of(LOOKS) {
                 let now = operator.admin.metrics().await.unwrap_or_default();
                 let complete = ready && now.has("ipam_audit_snapshot_age_seconds", EC2_READ);
-                // An evaluation that began before all was there ended before, too.
-                if complete && now.evaluations() > before.evaluations() {
+                // What took its snapshot before all was there is not complete.
+                if complete && now.evaluations() > before.snapshots() {
                     break;
                 }
                 if !complete {
