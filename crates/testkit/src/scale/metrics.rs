@@ -52,6 +52,16 @@ impl Metrics {
         self.sum("ipam_audit_stage_duration_seconds_count", r#"stage="evaluate""#)
     }
 
+    /// Audits that have published, whether there was something to write or not.
+    pub(super) fn published(&self) -> f64 {
+        self.sum("ipam_audit_stage_duration_seconds_count", r#"stage="publish""#)
+    }
+
+    /// Whether no audit is under way.
+    pub(super) fn at_rest(&self) -> bool {
+        self.published() >= self.snapshots()
+    }
+
     /// Audits that have come to their end.
     pub(super) fn finished(&self) -> f64 {
         self.sum("ipam_audit_audits_total", r#"result="Finished""#)

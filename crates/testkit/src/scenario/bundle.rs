@@ -80,7 +80,14 @@ pub(super) fn each_object(scenario: &Scenario, mut visit: impl FnMut(Stored<'_>)
         writer.hand_out(Some(node), &mut visit)?;
     }
     writer.workloads();
-    writer.hand_out(None, &mut visit)
+    writer.hand_out(None, &mut visit)?;
+    for object in &scenario.file.objects {
+        let known = KINDS.iter().find(|(kind, ..)| object["kind"] == *kind);
+        let (kind, _, version) = known.context("an object of the scenario is of no known kind")?;
+        let object = with_kind(writer.with_metadata(object.clone()), kind, version);
+        visit(Stored { node: None, kind, object })?;
+    }
+    Ok(())
 }
 
 /// An object as the API server keeps it.

@@ -124,7 +124,9 @@ fn image(scenario: &Scenario, at: usize) -> Value {
 
 fn pod(scenario: &Scenario, pod: &mut Value) {
     let name = text(&pod["metadata"]["name"]).to_owned();
-    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default").to_owned();
+    // Each workload has an account of its own name.
+    let own = pod["metadata"]["labels"]["app"].as_str().unwrap_or("default");
+    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or(own).to_owned();
     let volumes = volumes(&account);
     let digest = |what: &str| scenario.names.hex(what, &[&name]);
     pod["metadata"]["generateName"] = json!(name.rsplit_once('-').map_or("", |(base, _)| base).to_owned() + "-");

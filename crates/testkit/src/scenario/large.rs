@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::Scenario;
 use super::file::{
@@ -176,7 +177,7 @@ impl Builder {
             leaked: Vec::new(),
             interfaces: Vec::new(),
             instances: Vec::new(),
-            objects: Vec::new(),
+            objects: self.objects(),
             ec2_answers: BTreeMap::new(),
             cni_nodes: true,
         }
@@ -315,6 +316,45 @@ impl Builder {
             namespace: format!("team-{}", number % (self.workloads / 8).max(1)),
             name: format!("{name}-{number}"),
         }
+    }
+
+    /// As many of the other objects as such a cluster has, give or take.
+    fn objects(&self) -> Vec<Value> {
+        let group = self.names.aws_id("sg", &["cluster"]);
+        let of_workload = |number| {
+            let Workload { namespace, name } = self.workload("web", number);
+            let selector = json!({"app": name});
+            let metadata = json!({"namespace": namespace, "name": name});
+            let account = json!({"kind": "ServiceAccount", "metadata": metadata});
+            let service = json!({"kind": "Service", "metadata": metadata, "spec": {
+                "clusterIP": "None", "clusterIPs": ["None"], "type": "ClusterIP", "selector": selector,
+                "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}],
+                "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
+                "internalTrafficPolicy": "Cluster",
+            }});
+            let policy = json!({"kind": "NetworkPolicy", "metadata": metadata, "spec": {
+                "podSelector": {"matchLabels": selector}, "policyTypes": ["Ingress"],
+                "ingress": [{"from": [{"namespaceSelector": {}}]}],
+            }});
+            let policy = number.is_multiple_of(4).then_some(policy);
+            [Some(account), Some(service), policy].into_iter().flatten()
+        };
+        let config = |at| {
+            let subnet = self.names.aws_id("subnet", &[&label(at)]);
+            json!({"kind": "ENIConfig", "metadata": {"name": label(at)}, "spec": {"subnet": subnet, "securityGroups": [group]}})
+        };
+        let groups = |number| {
+            let Workload { namespace, name } = self.workload("ledger", number);
+            json!({"kind": "SecurityGroupPolicy", "metadata": {"namespace": namespace, "name": name}, "spec": {
+                "podSelector": {"matchLabels": {"app": name}}, "securityGroups": {"groupIds": [group]},
+            }})
+        };
+        let pods_from = self.node_subnets..self.node_subnets + self.pod_subnets;
+        (0..self.workloads)
+            .flat_map(of_workload)
+            .chain(pods_from.map(config))
+            .chain((0..self.workloads).map(groups))
+            .collect()
     }
 
     fn leaked(&self) -> Vec<LeakedSpec> {

@@ -12,7 +12,11 @@ const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 pub(super) fn etcd_key(kind: &str, object: &Value) -> String {
     let folder = match kind {
         "Node" => "minions".to_owned(),
+        "Service" => "services/specs".to_owned(),
+        "NetworkPolicy" => "networkpolicies".to_owned(),
         "CNINode" => "vpcresources.k8s.aws/cninodes".to_owned(),
+        "SecurityGroupPolicy" => "vpcresources.k8s.aws/securitygrouppolicies".to_owned(),
+        "ENIConfig" => "crd.k8s.amazonaws.com/eniconfigs".to_owned(),
         kind => format!("{}s", kind.to_lowercase()),
     };
     let part = |name: &str| object["metadata"][name].as_str().map(|part| format!("/{part}")).unwrap_or_default();

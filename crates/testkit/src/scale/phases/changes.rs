@@ -92,8 +92,7 @@ impl Phases<'_> {
         loop {
             let metrics = self.rig.operator()?.admin.metrics().await?;
             looks += 1;
-            let published = metrics.sum("ipam_audit_stage_duration_seconds_count", r#"stage="publish""#);
-            if metrics.evaluations() >= evaluations && published >= metrics.evaluations() {
+            if metrics.evaluations() >= evaluations && metrics.at_rest() {
                 return Ok(looks);
             }
             ensure!(Instant::now() < deadline, "a pod's label changed, and no audit came within {AUDIT_WITHIN:?}");

@@ -18,6 +18,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 10;
 /// The series that say that EC2 has been read.
 const EC2_READ: &str = r#"source="network-interfaces""#;
+/// A change is audited within this time.
+const QUIET: Duration = Duration::from_secs(2);
 /// Items of EC2 that fit a page.
 const PAGE: usize = 1_000;
 /// Readings of EC2 are further apart than requests of one reading are, which wait for the budget of calls.
@@ -31,7 +33,10 @@ impl Phases<'_> {
         let received = self.rig.proxy.received();
         self.rig.start_operator("bench-a")?;
         self.first_evaluation(received).await?;
-        let full = async |rig: &mut Rig| Ok(rig.has_all_reports().await?.then_some(()));
+        let full = async |rig: &mut Rig| {
+            let at_rest = rig.operator()?.admin.metrics().await?.at_rest();
+            Ok((at_rest && rig.has_all_reports().await?).then_some(()))
+        };
         self.rig.until("a full set of reports", WITHIN, full).await?;
         let operator = self.rig.operator()?;
         let (cpu, wall) = (operator.process.cpu_seconds()?, operator.started.elapsed());
@@ -129,9 +134,10 @@ impl Phases<'_> {
         let mut last = None;
         self.rig
             .until("nothing left to write", WITHIN, async |rig: &mut Rig| {
-                let now = (rig.writes()?, rig.operator()?.admin.metrics().await?.finished());
-                sleep(Duration::from_secs(2)).await;
-                Ok((last.replace(now) == Some(now)).then_some(()))
+                let metrics = rig.operator()?.admin.metrics().await?;
+                let now = (rig.writes()?, metrics.at_rest());
+                sleep(QUIET).await;
+                Ok((last.replace(now) == Some(now) && metrics.at_rest()).then_some(()))
             })
             .await
     }
