@@ -4,9 +4,13 @@
 //! process, like everything of the rig.
 
 use std::env;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::controlplane::free_port;
 use crate::controlplane::process::{Launch, Supervised};
@@ -87,6 +91,21 @@ impl Operator {
         self.process.id()
     }
 
+    /// Whether it says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        self.ask("/readyz").await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// What its admin server answers to a path, head and all.
+    async fn ask(&self, path: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
     /// Everything that it has logged.
     pub fn log(&self) -> String {
         self.process.output()
@@ -95,6 +114,31 @@ impl Operator {
     /// The end of its log.
     pub fn last_lines(&self, count: usize) -> String {
         self.process.last_lines(count)
+    }
+
+    /// Stops the process where it is, as a machine that is out of breath does it.
+    pub fn pause(&self) -> Result<()> {
+        self.process.signal("STOP")
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) -> Result<()> {
+        self.process.signal("CONT")
+    }
+
+    /// Asks it to end, as kubelet does.
+    pub fn terminate(&self) -> Result<()> {
+        self.process.signal("TERM")
+    }
+
+    /// Ends it at once, as a lost node would.
+    pub fn kill(&mut self) {
+        self.process.stop();
+    }
+
+    /// How it has ended, if it has.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.exited().context("cannot watch the operator")
     }
 
     /// An error with the end of its log, if it has ended by itself: it never should.

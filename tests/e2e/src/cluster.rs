@@ -139,6 +139,16 @@ impl Cluster {
         self.operator = None;
     }
 
+    /// Asks the operator to end, as kubelet does, and waits until it has.
+    pub async fn terminate_operator(&mut self) -> Result<()> {
+        let mut operator = self.operator.take().context("no operator is running")?;
+        operator.terminate()?;
+        while operator.exited()?.is_none() {
+            self.a_moment().await;
+        }
+        Ok(())
+    }
+
     /// What the running operator has logged.
     pub fn log(&self) -> String {
         self.operator.as_ref().map_or_else(String::new, Operator::log)

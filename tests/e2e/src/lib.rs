@@ -7,6 +7,8 @@
 mod admin;
 mod cluster;
 mod object;
+mod replica;
+mod right;
 mod table;
 mod wait;
 mod witness;
@@ -15,6 +17,8 @@ mod workload;
 pub use admin::{Answer, Scrape};
 pub use cluster::{AUDIT, Cluster, NAMESPACE, SERVICE_ACCOUNT, Start, bring_your_own_cni, crowded, repository};
 pub use object::{Condition, Kind, Object};
+pub use replica::Replica;
+pub use right::{only_the_leader_wrote, replica_of};
 pub use table::{Row, Table};
 pub use wait::WITHIN;
 pub use witness::{Witness, user};

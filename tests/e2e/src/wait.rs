@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow, bail};
 use tokio::time::sleep;
 
 use crate::cluster::{AUDIT, Cluster};
@@ -68,6 +68,23 @@ impl Cluster {
         let wanted = asked(self)? + times + 1;
         let look = async |cluster: &Self| Ok((asked(cluster)? >= wanted).then_some(()));
         self.until(&format!("EC2 is read {times} more times"), look).await
+    }
+
+    /// Waits until several readings of EC2 in a row have led to no write.
+    pub async fn until_at_rest(&mut self) -> Result<()> {
+        for _ in 0..10 {
+            let witness = self.witness()?;
+            self.until_ec2_was_read(2).await?;
+            if witness.writes(self)?.is_empty() {
+                return Ok(());
+            }
+        }
+        bail!("the operator does not come to rest")
+    }
+
+    /// Lets the others do something.
+    pub(crate) async fn a_moment(&self) {
+        sleep(POLL).await;
     }
 
     /// What a wait ended with, and what there is to see.

@@ -47,6 +47,29 @@ impl<'a> PodSpec<'a> {
 }
 
 impl Cluster {
+    /// Lets the nodes hold all that they hold at the beginning, which fills a subnet, or gives most of it back. What was
+    /// told of the time before is looked at and removed: it may be told again from now on.
+    pub async fn crowd(&self, full: bool) -> Result<()> {
+        self.nothing_was_told_twice().await?;
+        self.kubectl(&["delete", "events.events.k8s.io", "--all"]).await?;
+        let mut seed = self.scenario.to_ec2_seed();
+        if !full {
+            self.scenario.release_addresses(&mut seed, 10);
+        }
+        Ok(self.ec2()?.load(seed)?)
+    }
+
+    /// Waits until the audit and its reports say whether all is well.
+    pub async fn until_healthy(&mut self, healthy: bool) -> Result<()> {
+        let status = if healthy { "True" } else { "False" };
+        let idle = if healthy { "36" } else { "112" };
+        self.until_audit(&format!("Healthy={status}"), |audit| {
+            audit.condition("Healthy").status == status && audit.text("/status/display/idleAddresses") == idle
+        })
+        .await
+        .map(drop)
+    }
+
     /// Writes a pod with the status that kubelet reports of one that runs.
     pub async fn run_pod(&self, pod: PodSpec<'_>) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.client(), pod.namespace);

@@ -16,21 +16,9 @@ use serde_json::json;
 async fn settled() -> Result<Cluster> {
     let mut cluster = Cluster::running(crowded()?).await?;
     cluster.until_ready().await?;
-    settle(&mut cluster).await?;
+    cluster.until_at_rest().await?;
     ensure!(cluster.events().await?.len() == 5, "one event for each finding");
     Ok(cluster)
-}
-
-/// Waits until several readings of EC2 in a row have led to no write.
-async fn settle(cluster: &mut Cluster) -> Result<()> {
-    for _ in 0..10 {
-        let witness = cluster.witness()?;
-        cluster.until_ec2_was_read(2).await?;
-        if witness.writes(cluster)?.is_empty() {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the operator does not come to rest")
 }
 
 /// What was written, short enough to read.
@@ -141,7 +129,7 @@ async fn a_pod_moves_the_numbers_of_its_node_only(cluster: &mut Cluster) -> Resu
     let of = |name: &str| addresses.number(&format!("/status/addresses/{name}"));
     assert_eq!([of("held"), of("used"), of("idle")], [Some(29), Some(2), Some(27)]);
     cluster.until_audit("one idle address less", |audit| audit.text("/status/display/idleAddresses") == "111").await?;
-    settle(cluster).await?;
+    cluster.until_at_rest().await?;
     let mut written: BTreeMap<String, usize> = BTreeMap::new();
     for write in witness.writes(cluster)? {
         *written.entry(format!("{} {}", write.resource, write.name)).or_default() += 1;
@@ -174,7 +162,7 @@ async fn freed_addresses_resolve_findings_once(cluster: &mut Cluster) -> Result<
     assert!(!report.codes().iter().any(|code| ["IPAM101", "IPAM102"].contains(code)), "{:?}", report.codes());
     assert_eq!(report.condition("AddressesAvailable").status, "True");
 
-    settle(cluster).await?;
+    cluster.until_at_rest().await?;
     let events = cluster.events().await?;
     assert_eq!(events.len(), 2 * opened.len(), "one event for each finding that is resolved");
     let resolved: Vec<&Object> = events.iter().filter(|event| event.text("/type") == "Normal").collect();
@@ -197,7 +185,7 @@ async fn a_deleted_report_is_written_again(cluster: &mut Cluster) -> Result<()> 
     cluster.kubectl(&["delete", "ipnode", &node.name]).await?;
     let held = |report: &Object| report.number("/status/addresses/held") == Some(10);
     cluster.until_report((Kind::Node, &node.name), "it is back", held).await?;
-    settle(cluster).await?;
+    cluster.until_at_rest().await?;
     assert_eq!(cluster.events().await?, events);
     Ok(())
 }

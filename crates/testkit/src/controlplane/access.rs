@@ -50,15 +50,25 @@ impl ControlPlane {
 
     /// Writes a kubeconfig of a service account into `dir` and returns its path.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str, dir: &Path) -> Result<PathBuf> {
+        let path = dir.join(format!("{namespace}-{name}.kubeconfig"));
+        self.account_kubeconfig_at(&self.server_url(), (namespace, name), &path).await?;
+        Ok(path)
+    }
+
+    /// Writes a kubeconfig of a service account that finds the API server at another URL, such as a gate's.
+    pub async fn account_kubeconfig_at(
+        &self,
+        server: &str,
+        (namespace, name): (&str, &str),
+        path: &Path,
+    ) -> Result<()> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let issued = accounts.create_token_request(name, &PostParams::default(), &request).await;
         let issued = issued.with_context(|| format!("no token for service account {namespace}/{name}"))?;
         let token = issued.status.context("the API server issued an empty token")?.token;
-        let path = dir.join(format!("{namespace}-{name}.kubeconfig"));
-        self.write_kubeconfig(&path, name, &token)?;
-        Ok(path)
+        self.write_kubeconfig_at(server, path, name, &token)
     }
 
     /// Runs kubectl as administrator and returns what it printed, whether it succeeded or not.
@@ -76,12 +86,16 @@ impl ControlPlane {
     }
 
     pub(super) fn write_kubeconfig(&self, path: &Path, user: &str, token: &str) -> Result<()> {
+        self.write_kubeconfig_at(&self.server_url(), path, user, token)
+    }
+
+    fn write_kubeconfig_at(&self, server: &str, path: &Path, user: &str, token: &str) -> Result<()> {
         // JSON is YAML; written this way nothing needs quoting by hand.
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "rig", "cluster": {
-                "server": self.server_url(), "certificate-authority": self.pki.ca.display().to_string(),
+                "server": server, "certificate-authority": self.pki.ca.display().to_string(),
             }}],
             "users": [{"name": user, "user": {"token": token}}],
             "contexts": [{"name": "rig", "context": {"cluster": "rig", "user": user}}],
@@ -104,11 +118,14 @@ impl KubectlOutput {
 
 /// A client that uses the given kubeconfig and nothing of the environment.
 pub async fn client_from(kubeconfig: &Path) -> Result<Client> {
+    Client::try_from(config_from(kubeconfig).await?).context("cannot make a Kubernetes client")
+}
+
+pub(super) async fn config_from(kubeconfig: &Path) -> Result<Config> {
     install_tls_provider();
     let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-    let config = config.with_context(|| format!("cannot use {}", kubeconfig.display()))?;
-    Client::try_from(config).context("cannot make a Kubernetes client")
+    config.with_context(|| format!("cannot use {}", kubeconfig.display()))
 }
 
 /// Makes aws-lc-rs the process' TLS provider, the only one in the dependency graph.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// Every request once it is answered; nothing for its mere arrival.
@@ -39,6 +40,10 @@ pub struct AuditEvent {
     pub stage: String,
     /// Path and query of the request.
     pub uri: String,
+    /// When the request came in.
+    pub received: Option<Timestamp>,
+    /// When this stage of it was reached.
+    pub at: Option<Timestamp>,
 }
 
 impl AuditEvent {
@@ -62,6 +67,8 @@ struct Line {
     object_ref: ObjectRef,
     response_status: Option<ResponseStatus>,
     stage: String,
+    request_received_timestamp: Option<Timestamp>,
+    stage_timestamp: Option<Timestamp>,
 }
 
 #[derive(Deserialize, Default)]
@@ -99,6 +106,8 @@ impl From<Line> for AuditEvent {
             code: line.response_status.and_then(|status| status.code),
             stage: line.stage,
             uri: line.uri,
+            received: line.request_received_timestamp,
+            at: line.stage_timestamp,
         }
     }
 }

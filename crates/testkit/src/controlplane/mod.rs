@@ -9,6 +9,7 @@ mod audit;
 mod binaries;
 mod build;
 mod data;
+mod gate;
 mod manifests;
 mod pki;
 mod ports;
@@ -31,6 +32,7 @@ pub use audit::AuditEvent;
 pub use binaries::Binaries;
 pub(crate) use binaries::cache_folder;
 pub(crate) use data::{FilledEtcd, copy_folder};
+pub use gate::Gate;
 pub(crate) use manifests::apply_yaml;
 pub(crate) use ports::free_port;
 
@@ -83,6 +85,8 @@ pub struct ControlPlane {
     ports: Ports,
     pki: Pki,
     state: StateDir,
+    /// Of kube-apiserver, beyond those of the options.
+    further_args: Mutex<Vec<String>>,
 }
 
 /// In the order of ending: clients before what they talk to.
@@ -123,6 +127,7 @@ impl ControlPlane {
             ports: Ports { etcd, etcd_peer, apiserver },
             pki,
             state,
+            further_args: Mutex::default(),
         };
         plane.write_kubeconfig(&plane.kubeconfig_path(), "admin", &plane.pki.admin_token)?;
         if let Some(data) = &options.etcd_data {
@@ -141,7 +146,8 @@ impl ControlPlane {
     /// and waits until it is ready.
     pub async fn start_apiserver(&self) -> Result<()> {
         let program = self.binaries.path(APISERVER)?;
-        let launch = servers::apiserver(&program, &self.state, &self.pki, self.ports, &self.options);
+        let mut launch = servers::apiserver(&program, &self.state, &self.pki, self.ports, &self.options);
+        launch.args.extend(self.further_args.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         {
             let mut servers = self.servers();
             ensure!(servers.apiserver.is_none(), "the API server is running already");
@@ -153,6 +159,34 @@ impl ControlPlane {
     /// Takes the API server away, at once and without a word to its clients, as a crash would.
     pub fn stop_apiserver(&self) {
         self.servers().apiserver = None;
+    }
+
+    /// Stops etcd where it is, so that it answers nothing and forgets nothing; or lets it go on.
+    pub fn pause_etcd(&self, paused: bool) -> Result<()> {
+        let servers = self.servers();
+        let etcd = servers.etcd.as_ref().context("there is no etcd")?;
+        etcd.signal(if paused { "STOP" } else { "CONT" })
+    }
+
+    /// Takes etcd away, at once, as a crash would; what it had written stays.
+    pub fn stop_etcd(&self) {
+        self.servers().etcd = None;
+    }
+
+    /// Starts etcd again on what it had written, and waits until the API server is ready.
+    pub async fn start_etcd(&self) -> Result<()> {
+        let launch = servers::etcd(&self.binaries.path(ETCD)?, &self.state, self.ports);
+        self.servers().etcd = Some(Supervised::spawn(launch)?);
+        self.wait_until_ready().await
+    }
+
+    /// Starts the API server again with further arguments; none to go back to how it was. It then knows nothing of
+    /// earlier changes: positions of watches from before are gone (410).
+    pub async fn restart_apiserver(&self, further: &[&str]) -> Result<()> {
+        self.stop_apiserver();
+        *self.further_args.lock().unwrap_or_else(PoisonError::into_inner) =
+            further.iter().map(|arg| (*arg).to_owned()).collect();
+        self.start_apiserver().await
     }
 
     /// Every request that the API server has answered so far, in order.

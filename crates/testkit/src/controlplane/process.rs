@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The child keeps the shell's process id (`exec`), which leads the group; the waiting half is a copy in that group.
 const LIFELINE: &str = r#"exec 3<&0 </dev/null
@@ -78,6 +78,14 @@ impl Supervised {
 
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Sends the child alone a signal by its name, `STOP` for example.
+    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        let sent = sent.context("cannot run kill")?;
+        ensure!(sent.success(), "{} cannot be sent SIG{signal}", self.name);
+        Ok(())
     }
 
     /// Kills the child and whatever it started, and waits until it is gone.
