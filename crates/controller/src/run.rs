@@ -118,7 +118,7 @@ pub async fn run<O: OpenInventory>(
     tasks.spawn("check CRDs", check.run());
     collect::start(&mut tasks, &clients.cluster, &state, pace.clone(), &settings);
     tasks.spawn("poll EC2", poll::run(Arc::new(poller)));
-    tasks.spawn("keep conditions on nodes", keeper.run());
+    tasks.spawn_graceful("keep conditions on nodes", keeper.run(stop.clone()).map(Ok));
     tasks.spawn("ask ipamd", ipamd::run(Arc::new(asker)));
     tasks.spawn("announce leadership", announce(leadership, state, pace));
     tasks.spawn_graceful("audit", reconcile::run(clients.cluster, Arc::new(auditor), stop));

@@ -54,6 +54,8 @@ pub(crate) trait Published: OurKind + Report {
     fn without_status(&self) -> Self;
     /// Its status, as an object to apply.
     fn status_patch(&self) -> impl Serialize;
+    /// The node that it is about, if it is about one.
+    fn node(&self) -> Option<&str>;
     /// The version in which the API server has it, if nothing newer is known of it.
     fn version(self: &Arc<Self>, state: &State) -> Option<u64>;
     /// Tells the index what the API server has now.
@@ -69,6 +71,10 @@ impl Published for NodeIpamReport {
 
     fn status_patch(&self) -> impl Serialize {
         StatusPatch::new::<Self>(self.name_any(), self.status.as_ref())
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(&self.spec.node)
     }
 
     fn version(self: &Arc<Self>, state: &State) -> Option<u64> {
@@ -91,6 +97,10 @@ impl Published for SubnetIpamReport {
 
     fn status_patch(&self) -> impl Serialize {
         StatusPatch::new::<Self>(self.name_any(), self.status.as_ref())
+    }
+
+    fn node(&self) -> Option<&str> {
+        None
     }
 
     fn version(self: &Arc<Self>, state: &State) -> Option<u64> {
@@ -293,11 +303,8 @@ impl Publisher {
         }
         let mut done = stream::iter(gone)
             .map(|report| async move {
-                let name = report.name_any();
-                let Some(version) = report.version(&self.state) else { return (name, Ok(false)) };
-                let seen = Preconditions { uid: report.uid(), resource_version: Some(version.to_string()) };
-                let deleted = self.writer.delete::<K>(&self.metrics, &name, seen).await;
-                (name, deleted.map(|()| true))
+                let deleted = self.delete_one(&report).await;
+                (report.name_any(), deleted)
             })
             .buffer_unordered(self.writer.concurrency);
         while let Some((name, result)) = done.next().await {
@@ -313,6 +320,21 @@ impl Publisher {
                 break;
             }
         }
+    }
+
+    /// Whether it could be deleted and was. A watch that hangs without a word makes the index miss a node: whether one is
+    /// really gone is asked once more, where it costs nothing.
+    async fn delete_one<K: Published>(&self, report: &Arc<K>) -> Result<bool, WriteError> {
+        let missed = report.node().filter(|node| !self.state.read(|parts| parts.nodes.rows.knows(node)));
+        if let Some(node) = missed
+            && self.writer.is_there(node).await?
+        {
+            tracing::warn!(node, "the watch of nodes is behind: the node is there, and so its report stays");
+            return Ok(false);
+        }
+        let Some(version) = report.version(&self.state) else { return Ok(false) };
+        let seen = Preconditions { uid: report.uid(), resource_version: Some(version.to_string()) };
+        self.writer.delete::<K>(&self.metrics, &report.name_any(), seen).await.map(|()| true)
     }
 
     /// Sends events. One that cannot be sent is a warning: the report says the same.

@@ -167,6 +167,12 @@ struct Server {
     refuses: Arc<Mutex<Option<(&'static str, u16)>>>,
     /// What goes wrong next, each once: with which requests, and how.
     mishaps: Arc<Mutex<VecDeque<(&'static str, Mishap)>>>,
+    /// Nodes that are there, whatever the index says.
+    living: Arc<Mutex<Vec<String>>>,
+}
+
+fn node_metadata(name: &str) -> Value {
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": name}})
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,6 +209,15 @@ impl Server {
         let path = asked.path.trim_end_matches("/status").to_owned();
         let mut objects = self.objects.lock().unwrap();
         match asked.method {
+            Method::GET => {
+                let named = |name: &String| asked.query.contains(&format!("metadata.name%3D{name}"));
+                let living = self.living.lock().unwrap();
+                let items: Vec<Value> =
+                    living.iter().filter(|name| named(name)).map(|name| node_metadata(name)).collect();
+                ok(
+                    &json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items}),
+                )
+            }
             Method::DELETE => match objects.remove(&path) {
                 Some(object) => ok(&object),
                 None => refused(404, "NotFound"),
@@ -483,6 +498,18 @@ async fn a_report_is_deleted_as_it_was_seen_and_not_if_it_changed_since() {
     let preconditions = &deleted[0].body["preconditions"];
     assert_eq!(preconditions["uid"], "report");
     assert!(preconditions["resourceVersion"].is_string(), "{preconditions}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_stays_if_the_api_server_knows_the_node_that_the_index_has_missed() {
+    let mut rig = Rig::leading();
+    rig.publish(&snapshot(3, 3000)).await.unwrap();
+    rig.server.living.lock().unwrap().extend(["node-0".to_owned(), "node-2".to_owned()]);
+    let published = rig.publish(&snapshot(1, 3000)).await.unwrap();
+    assert_eq!(published.deleted, 1);
+    let asked = rig.asked();
+    assert!(asked.contains(&"DELETE nodeipamreports/node-1".to_owned()), "{asked:#?}");
+    assert!(!asked.contains(&"DELETE nodeipamreports/node-2".to_owned()), "{asked:#?}");
 }
 
 /// A publication of many reports, one after the other, by a leader that stops to lead after the third write.

@@ -8,9 +8,10 @@
 use std::{fmt::Debug, time::Duration};
 
 use ipam_audit_api::{names::FIELD_MANAGER, views::NodeView};
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::ClusterResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -151,7 +152,23 @@ impl Writer {
         }
     }
 
+    /// Whether there is a node of this name, by the API server's own word and not by the index.
+    pub(crate) async fn is_there(&self, node: &str) -> Result<bool, WriteError> {
+        let api = Api::<Node>::all(self.client.clone());
+        let named = ListParams::default().fields(&format!("metadata.name={node}"));
+        let found = self.patiently(|_| {}, || api.list_metadata(&named)).await?;
+        Ok(!found.items.is_empty())
+    }
+
     async fn write<T, C>(&self, metrics: &Metrics, kind: &'static str, call: impl Fn() -> C) -> Result<T, WriteError>
+    where
+        C: Future<Output = Result<T, kube::Error>>,
+    {
+        self.patiently(|result| metrics.count_write(kind, result), call).await
+    }
+
+    /// A call in its turn, again where it failed with what may pass; each attempt is counted with its result.
+    async fn patiently<T, C>(&self, count: impl Fn(&'static str), call: impl Fn() -> C) -> Result<T, WriteError>
     where
         C: Future<Output = Result<T, kube::Error>>,
     {
@@ -160,8 +177,7 @@ impl Writer {
         loop {
             let rest = self.turn().await?;
             let answer = within(WRITE_LIMIT.min(rest), call()).await;
-            let result = answer.as_ref().map_or_else(|error| error.category().name(), |_| "Written");
-            metrics.count_write(kind, result);
+            count(answer.as_ref().map_or_else(|error| error.category().name(), |_| "Written"));
             let error = match answer {
                 Ok(written) => return Ok(written),
                 Err(error) => error,

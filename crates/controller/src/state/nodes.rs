@@ -111,6 +111,11 @@ impl Counted for Nodes {
 }
 
 impl Nodes {
+    /// Whether there is a node of this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.table.get(&name.into()).is_some()
+    }
+
     /// Name and uid of every node.
     pub(crate) fn names(&self) -> Vec<(Arc<str>, Arc<str>)> {
         self.table.entries().map(|(name, row)| (name.clone(), row.node().uid.clone())).collect()

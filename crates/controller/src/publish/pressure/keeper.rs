@@ -7,6 +7,7 @@ use ipam_audit_api::{names::NODE_CONDITION_MANAGER, pressure};
 use ipam_audit_core::source::FaultCategory;
 use kube::api::{Patch, PatchParams};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     board::Board,
@@ -41,14 +42,15 @@ pub(super) enum Round {
 }
 
 impl Keeper {
-    /// Works until it is dropped; ends only with the index or the board.
-    pub(crate) async fn run(self) {
+    /// Works until the shutdown, between two rounds of writes; else ends only with the index or the board. A round is a turn:
+    /// the lease is not given back before it has ended.
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let mut tracks = Tracks::new(&self.settings);
         let mut said = self.board.changes();
         let mut seen = self.state.read(|parts| parts.nodes.rows.pressure_changes());
-        let mut term = self.leadership.term_after(0).await;
+        let Some(mut term) = stop.run_until_cancelled(self.leadership.term_after(0)).await else { return };
         loop {
-            let now = self.leadership.term_after(0).await;
+            let Some(now) = stop.run_until_cancelled(self.leadership.term_after(0)).await else { return };
             if now != term {
                 // Others wrote in between: what was said before is old, and every audit says it anew.
                 term = now;
@@ -58,10 +60,15 @@ impl Keeper {
             }
             said.mark_unchanged();
             seen.mark_unchanged();
-            let next = match self.round(&mut tracks).await {
+            let round = match self.leadership.begin() {
+                Some(_turn) => self.round(&mut tracks).await,
+                // The term is about to end, and the next is waited for below.
+                None => Round::Done(None),
+            };
+            let next = match round {
                 Round::Done(next) => next,
                 Round::Denied => {
-                    tokio::time::sleep(self.settings.retry_max).await;
+                    let _ = stop.run_until_cancelled(tokio::time::sleep(self.settings.retry_max)).await;
                     continue;
                 }
             };
@@ -69,6 +76,7 @@ impl Keeper {
                 alive = said.changed() => if alive.is_err() { return },
                 alive = seen.changed() => if alive.is_err() { return },
                 _ = self.leadership.term_after(term) => {}
+                () = stop.cancelled() => return,
                 () = until(next) => {}
             }
         }
