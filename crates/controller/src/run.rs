@@ -84,22 +84,8 @@ pub async fn run<O: OpenInventory>(
         leadership: leadership.clone(),
         settings: settings.clone(),
     };
-    let publisher = Publisher {
-        writer: Arc::new(Writer::new(writes, leadership.clone(), &settings)),
-        metrics: metrics.clone(),
-        state: state.clone(),
-        budget: Budget::new(settings.events_per_minute),
-        pressures: Arc::new(Board::new()),
-        identity: settings.identity.clone(),
-    };
-    let keeper = Keeper {
-        board: publisher.pressures.clone(),
-        state: state.clone(),
-        writer: publisher.writer.clone(),
-        metrics: metrics.clone(),
-        leadership: leadership.clone(),
-        settings: settings.clone(),
-    };
+    let writer = Arc::new(Writer::new(writes, leadership.clone(), &settings));
+    let (publisher, keeper) = writing(writer, &state, &metrics, &leadership, &settings);
     let auditor = Auditor {
         state: state.clone(),
         polls,
@@ -113,8 +99,7 @@ pub async fn run<O: OpenInventory>(
         memory,
     };
 
-    let serving = admin::serve(listener, admin, stop.clone());
-    tasks.spawn_graceful("admin server", async { Ok(serving.await) });
+    tasks.spawn_graceful("admin server", admin::serve(listener, admin, stop.clone()).map(Ok));
     tasks.spawn("check CRDs", check.run());
     collect::start(&mut tasks, &clients.cluster, &state, pace.clone(), &settings);
     tasks.spawn("poll EC2", poll::run(Arc::new(poller)));
@@ -123,6 +108,33 @@ pub async fn run<O: OpenInventory>(
     tasks.spawn("announce leadership", announce(leadership, state, pace));
     tasks.spawn_graceful("audit", reconcile::run(clients.cluster, Arc::new(auditor), stop));
     tasks.wait(settings.shutdown_grace).await
+}
+
+/// What writes: what audits have to say, and the conditions on nodes.
+fn writing(
+    writer: Arc<Writer>,
+    state: &Arc<State>,
+    metrics: &Arc<Metrics>,
+    leadership: &Leadership,
+    settings: &Settings,
+) -> (Publisher, Keeper) {
+    let publisher = Publisher {
+        writer: writer.clone(),
+        metrics: metrics.clone(),
+        state: state.clone(),
+        budget: Budget::new(settings.events_per_minute),
+        pressures: Arc::new(Board::new()),
+        identity: settings.identity.clone(),
+    };
+    let keeper = Keeper {
+        board: publisher.pressures.clone(),
+        state: state.clone(),
+        writer,
+        metrics: metrics.clone(),
+        leadership: leadership.clone(),
+        settings: settings.clone(),
+    };
+    (publisher, keeper)
 }
 
 fn lead(

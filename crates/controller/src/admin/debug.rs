@@ -82,7 +82,8 @@ struct Index {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Watch {
-    watch: &'static str,
+    #[serde(rename = "watch")]
+    what: &'static str,
     rows: usize,
     approximate_bytes: usize,
     checksum: String,
@@ -150,7 +151,8 @@ struct Calls {
     answered: u64,
     throttled: u64,
     failed: u64,
-    failed_calls: u64,
+    #[serde(rename = "failedCalls")]
+    failures: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget_remaining: Option<i64>,
 }
@@ -211,10 +213,9 @@ impl Index {
 }
 
 impl Watch {
-    fn of(watched: Watched<'_>) -> Self {
-        let Watched { health, census } = watched;
+    fn of(Watched { health, census }: Watched<'_>) -> Self {
         Self {
-            watch: health.what(),
+            what: health.what(),
             rows: census.rows,
             approximate_bytes: census.bytes,
             checksum: format!("{:016x}", census.checksum),
@@ -261,15 +262,7 @@ impl SourceShown {
 impl Calls {
     const fn of(stats: CallStats) -> Self {
         let CallStats { action, requests, answered, throttles, errors, failures, budget } = stats;
-        Self {
-            action,
-            requests,
-            answered,
-            throttled: throttles,
-            failed: errors,
-            failed_calls: failures,
-            budget_remaining: budget,
-        }
+        Self { action, requests, answered, throttled: throttles, failed: errors, failures, budget_remaining: budget }
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
-/// Serves until the shutdown.
+/// Serves until the shutdown. It does not fail: what is wrong with a connection is its client's affair.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
     let address = listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
     tracing::info!(address, "admin server");
@@ -90,8 +90,7 @@ async fn ready(Shared(admin): Shared<Arc<Admin>>) -> Response {
     if pending.is_empty() {
         return "ok\n".into_response();
     }
-    let list: String = pending.iter().map(|what| format!("- {what}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for:\n{list}")).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for:\n- {}\n", pending.join("\n- "))).into_response()
 }
 
 fn pending(admin: &Admin) -> Vec<String> {

@@ -103,6 +103,13 @@ impl Scrapes {
         self.lock().get(&way).map(Rows::reading).unwrap_or_default()
     }
 
+    /// What the nodes have said that each audit wants asked; of other audits' nodes, too, where they share a way.
+    pub(crate) fn by_audit(&self) -> BTreeMap<String, Vec<Arc<IpamdNode>>> {
+        let wishes = self.wishes.borrow();
+        let said = |way| self.reading(Some(way)).last_good.map(|known| known.value).unwrap_or_default();
+        wishes.iter().map(|(audit, (way, _))| (audit.clone(), said(*way))).collect()
+    }
+
     /// Whether a round by this way is complete.
     pub(crate) fn was_asked(&self, way: Option<Way>) -> bool {
         way.is_none_or(|way| self.lock().contains_key(&way))

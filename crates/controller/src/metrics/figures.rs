@@ -11,6 +11,7 @@ use std::{
 use ipam_audit_core::{
     ids::{NodeName, SubnetId, Zone},
     outcome::{AuditOutcome, NodeAddresses, NodeOutcome, SubnetLedger, SubnetOutcome},
+    source::Source,
 };
 use jiff::Timestamp;
 
@@ -30,6 +31,8 @@ pub(crate) struct AuditFigures {
     pub(crate) subnets: Vec<SubnetFigures>,
     /// Only where nodes are to have series of their own.
     pub(crate) nodes: Vec<NodeFigures>,
+    /// Each node with its subnet's place above; only where ipamd is asked.
+    pub(crate) homes: HashMap<NodeName, Option<usize>>,
 }
 
 /// How many nodes there are of each kind.
@@ -106,10 +109,16 @@ impl AuditFigures {
             held: Holding::default(),
             subnets: outcome.subnets.iter().map(SubnetFigures::of).collect(),
             nodes: Vec::new(),
+            homes: HashMap::new(),
         };
         let places: HashMap<SubnetId, usize> =
             figures.subnets.iter().enumerate().map(|(place, subnet)| (subnet.id.clone(), place)).collect();
+        let asked = outcome.sources.iter().any(|state| state.source == Source::Ipamd);
         for node in &outcome.nodes {
+            if asked {
+                let home = node.subnet.as_ref().and_then(|subnet| places.get(subnet).copied());
+                figures.homes.insert(node.name.clone(), home);
+            }
             let held = Holding::of_node(node);
             figures.held.add(held);
             figures.add_to_subnets(&places, node, held);

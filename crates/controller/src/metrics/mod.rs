@@ -19,7 +19,7 @@ use prometheus_client::{
 use tokio::time::Instant;
 use tracing::Span;
 
-pub(crate) use figures::{AuditFigures, Figures, Holding, NodeFigures, SubnetFigures};
+pub(crate) use figures::{Addresses, AuditFigures, Figures, Holding, NodeFigures, SubnetFigures};
 
 /// The target of the spans of audits: for traces and never for the log.
 pub const SPANS: &str = "ipam_audit_trace";

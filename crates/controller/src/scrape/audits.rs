@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc};
 
 use super::out::{Labels, Out};
-use crate::metrics::{AuditFigures, Figures, Holding, NodeFigures, SubnetFigures};
+use crate::metrics::{Addresses, AuditFigures, Figures, Holding, NodeFigures, SubnetFigures};
 
 /// Writes the series of every audit.
 pub(super) fn write(out: &mut Out<'_, '_>, audits: &Figures) -> fmt::Result {
@@ -71,7 +71,7 @@ impl Audits<'_> {
         });
         out.gauge("ipam_audit_nodes", "Nodes, by how they are off for addresses", nodes)?;
         let states = self.each().flat_map(|(audit, of)| {
-            let states = of.held.addresses.into_iter().flat_map(|of| of.by_state());
+            let states = of.held.addresses.into_iter().flat_map(Addresses::by_state);
             states.map(move |(state, count)| ([("audit", audit), ("state", state)], count.into()))
         });
         out.gauge("ipam_audit_cluster_addresses", "Addresses of nodes, by what became of them", states)?;
@@ -119,7 +119,7 @@ impl Audits<'_> {
 
     fn nodes(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let states = self.each_node().flat_map(|(labels, node)| {
-            let states = node.held.addresses.into_iter().flat_map(|of| of.by_state());
+            let states = node.held.addresses.into_iter().flat_map(Addresses::by_state);
             states.map(move |(state, count)| (with(labels, ("state", state)), count.into()))
         });
         out.gauge("ipam_audit_node_addresses", "Addresses of a node, by what became of them", states)?;

@@ -1,6 +1,7 @@
 //! Gauges and counters of the live state, read at the moment of a scrape.
 
 mod audits;
+mod ipamd;
 mod out;
 mod process;
 #[cfg(test)]
@@ -46,7 +47,12 @@ impl Collector for LiveState {
         self.calls(&mut out)?;
         process::write(&mut out)?;
         // What a replica found while it led is another's to say now.
-        if leads { audits::write(&mut out, &self.metrics.figures()) } else { Ok(()) }
+        if !leads {
+            return Ok(());
+        }
+        let figures = self.metrics.figures();
+        audits::write(&mut out, &figures)?;
+        ipamd::write(&mut out, &figures, &self.scrapes.by_audit())
     }
 }
 

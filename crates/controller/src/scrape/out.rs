@@ -43,7 +43,7 @@ impl Out<'_, '_> {
     }
 
     /// What carries labels and nothing else. Its name is given without `_info`.
-    pub(super) fn info<'l, const N: usize>(&mut self, name: &str, help: &str, labels: Labels<'l, N>) -> fmt::Result {
+    pub(super) fn info<const N: usize>(&mut self, name: &str, help: &str, labels: Labels<'_, N>) -> fmt::Result {
         let family = self.0.encode_descriptor(name, help, None, MetricType::Info)?;
         Info::new(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()).encode(family)
     }

@@ -6,12 +6,20 @@ use std::{
 };
 
 use ipam_audit_core::{
-    engine, memory::Memory, outcome::AuditOutcome, policy::AuditPolicy, snapshot::ClusterSnapshot, source::Reading,
+    engine,
+    memory::Memory,
+    outcome::AuditOutcome,
+    policy::AuditPolicy,
+    snapshot::{ClusterSnapshot, IpamdNode, IpamdSaid, IpamdTroubles},
+    source::Reading,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use super::*;
-use crate::publish::tests::snapshot;
+use crate::{
+    metrics::{AuditFigures, Figures},
+    publish::tests::snapshot,
+};
 
 /// Everything that a scrape looks at, without a cluster.
 fn live(per_node: bool, leadership: Leadership) -> LiveState {
@@ -70,9 +78,9 @@ fn the_classes_of_a_subnet_and_what_is_free_are_all_its_addresses() {
     let total = scrape.one("ipam_audit_subnet_total_addresses", SUBNET).unwrap();
     let classes = scrape.series("ipam_audit_subnet_addresses");
     assert_eq!((free, total), (3000.0, 4091.0));
-    assert_eq!(classes.values().sum::<f64>(), total - free, "{classes:?}");
-    let of = |class: &str| classes[format!("{SUBNET},class=\"{class}\"").as_str()];
-    assert_eq!([of("own"), of("pods")], [6.0, 3.0]);
+    assert_eq!(Some(classes.values().sum::<f64>()), Some(total - free), "{classes:?}");
+    let of = |class: &str| classes.get(format!("{SUBNET},class=\"{class}\"").as_str());
+    assert_eq!((of("own"), of("pods")), (Some(&6.0), Some(&3.0)));
     let bound = |bound: &str| scrape.one("ipam_audit_subnet_free_prefixes", &format!("{SUBNET},bound=\"{bound}\""));
     assert!(bound("lower") <= bound("upper") && bound("upper") > Some(0.0), "{:?}", scrape.0);
 }
@@ -92,8 +100,7 @@ fn what_the_metrics_helper_of_the_cni_sums_up_is_there_per_cluster_subnet_and_no
         assert_eq!(figure("interfaces"), Some(2.0 * nodes), "{level}");
         assert_eq!(figure("held_addresses"), Some(98.0 * nodes), "{level}");
         assert_eq!(figure("prefixes"), Some(0.0), "{level}");
-        let slots = figure("interface_slots").unwrap();
-        assert_eq!(slots, 15.0 * nodes, "{level}");
+        assert_eq!(figure("interface_slots"), Some(15.0 * nodes), "{level}");
         assert!(figure("capacity_pods") > figure("held_addresses"), "{level}");
         let label = if level == "subnet" { "class" } else { "state" };
         assert_eq!(
@@ -143,7 +150,7 @@ fn what_is_not_known_has_no_series() {
         assert_eq!(scrape.series(&format!("ipam_audit_{name}")).len(), 0, "{name}");
     }
     let nodes = scrape.series("ipam_audit_nodes");
-    assert_eq!(nodes[r#"audit="cluster",category="unknown""#], 3.0);
+    assert_eq!(nodes.get(r#"audit="cluster",category="unknown""#), Some(&3.0));
     assert!(!nodes.contains_key(r#"audit="cluster",category="at-capacity""#), "{nodes:?}");
 }
 
@@ -158,5 +165,48 @@ fn every_family_has_a_help_text_and_is_documented() {
         let short = name.strip_prefix("ipam_audit_").unwrap_or(name);
         let documented = ["", "_total", "_info"].iter().any(|end| documents.contains(&format!("`{short}{end}`")));
         assert!(documented, "docs/operations.md does not name {name}");
+    }
+}
+
+#[test]
+fn what_only_ipamd_counts_is_summed_over_the_audits_own_nodes_that_answered() {
+    let answered = |node: &str, refused| {
+        let troubles = IpamdTroubles { refused, ..IpamdTroubles::default() };
+        let said = IpamdSaid { troubles, ..IpamdSaid::default() };
+        Arc::new(IpamdNode { node: node.into(), said: Reading::fresh(said, Timestamp::UNIX_EPOCH), before: None })
+    };
+    let nodes = vec![
+        answered("node-0", Some(2)),
+        answered("node-1", Some(3)),
+        answered("node-2", None),
+        answered("of-another-audit", Some(50)),
+    ];
+    let mut asked = snapshot(3, 3000);
+    asked.ipamd = Reading::fresh(nodes.clone(), Timestamp::UNIX_EPOCH);
+    let figures = AuditFigures::of(&outcome(&asked), true, Timestamp::UNIX_EPOCH);
+    let figures = Figures::from([("cluster".to_owned(), Arc::new(figures))]);
+    let said = ipamd::Said::from([("cluster".to_owned(), nodes)]);
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Ipamd { figures, said }));
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let scrape = Scrape(text);
+    assert_eq!(scrape.one("ipam_audit_cluster_ipamd_refused", r#"audit="cluster""#), Some(5.0));
+    assert_eq!(scrape.one("ipam_audit_subnet_ipamd_refused", SUBNET), Some(5.0));
+    let of_nodes = scrape.series("ipam_audit_node_ipamd_refused_total");
+    assert_eq!(of_nodes.len(), 2, "{of_nodes:?}");
+    assert_eq!(scrape.series("ipam_audit_cluster_ipamd_errors").len(), 0, "nobody said so");
+}
+
+/// What is said of ipamd, alone.
+#[derive(Debug)]
+struct Ipamd {
+    figures: Figures,
+    said: ipamd::Said,
+}
+
+impl Collector for Ipamd {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        ipamd::write(&mut Out(&mut encoder), &self.figures, &self.said)
     }
 }

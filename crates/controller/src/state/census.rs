@@ -71,7 +71,7 @@ pub(crate) fn hash_shown(row: &impl Debug, hasher: &mut DefaultHasher) {
 }
 
 /// How one watch is, and what it has brought.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Watched<'a> {
     pub(crate) health: &'a Health,
     pub(crate) census: Census,
