@@ -59,7 +59,7 @@ pub(super) fn apiserver(program: &Path, state: &StateDir, pki: &Pki, ports: Port
         format!("--token-auth-file={}", pki.token_file.display()),
         "--anonymous-auth=false".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--service-cluster-ip-range=172.20.0.0/16".to_owned(),
         "--service-account-issuer=https://rig.local".to_owned(),
         format!("--service-account-key-file={}", pki.account_public_key.display()),
         format!("--service-account-signing-key-file={}", pki.account_signing_key.display()),

@@ -103,6 +103,29 @@ fn save(path: &Path, value: &Value) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// What EKS puts into every cluster, and what the scenario states, each with its kind and its API version.
+pub(super) fn objects(scenario: &Scenario) -> Result<Vec<(&'static str, Value)>> {
+    let stated = &scenario.file.objects;
+    let is_stated = |kind: &str, object: &Value| {
+        let same = |one: &Value| ["name", "namespace"].iter().all(|key| one["metadata"][key] == object["metadata"][key]);
+        stated.iter().any(|one| one["kind"] == kind && same(one))
+    };
+    let mut objects = Vec::new();
+    for (kind, object) in eks::objects() {
+        if !is_stated(kind, &object) {
+            objects.push((kind, object));
+        }
+    }
+    for object in stated {
+        let kind = object["kind"].as_str().context("an object of the scenario has no kind")?;
+        let known = KINDS.iter().find(|(known, file, _)| *known == kind && !file.is_empty());
+        let (kind, ..) = known.with_context(|| format!("objects of kind {kind} are in no bundle"))?;
+        objects.push((kind, object.clone()));
+    }
+    let version = |kind: &str| KINDS.iter().find(|(known, ..)| *known == kind).map_or("v1", |(.., version)| version);
+    Ok(objects.into_iter().map(|(kind, object)| (kind, with_kind(object, kind, version(kind)))).collect())
+}
+
 fn with_kind(mut item: Value, kind: &str, version: &str) -> Value {
     item["kind"] = json!(kind);
     if item.get("apiVersion").is_none() {
@@ -125,22 +148,9 @@ impl Writer<'_> {
             }
         }
         self.workloads();
-        for (kind, object) in eks::objects() {
-            let replaced = |stated: &Value| {
-                stated["kind"] == kind
-                    && ["name", "namespace"].iter().all(|key| stated["metadata"][key] == object["metadata"][key])
-            };
-            if !self.scenario.file.objects.iter().any(replaced) {
-                let made = self.with_metadata(object);
-                self.put(kind, made);
-            }
-        }
-        for object in &self.scenario.file.objects {
-            let kind = object["kind"].as_str().context("an object of the scenario has no kind")?.to_owned();
-            let known = KINDS.iter().any(|(known, file, _)| *known == kind && !file.is_empty());
-            anyhow::ensure!(known, "objects of kind {kind} are in no bundle");
-            let made = self.with_metadata(object.clone());
-            self.put(&kind, made);
+        for (kind, object) in objects(self.scenario)? {
+            let made = self.with_metadata(object);
+            self.put(kind, made);
         }
         Ok(())
     }

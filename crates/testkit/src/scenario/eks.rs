@@ -41,7 +41,10 @@ pub(super) fn objects() -> [(&'static str, Value); 5] {
             "MutatingWebhookConfiguration",
             json!({
                 "metadata": {"name": "vpc-resource-mutating-webhook"},
-                "webhooks": [{"name": "mpod.vpc.k8s.aws", "failurePolicy": "Ignore"}],
+                "webhooks": [{
+                    "name": "mpod.vpc.k8s.aws", "failurePolicy": "Ignore", "sideEffects": "None",
+                    "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:9443/mutate-v1-pod"},
+                }],
             }),
         ),
     ]

@@ -44,7 +44,7 @@ pub(super) struct ScenarioFile {
     /// Further instances, exactly as stated.
     #[serde(default)]
     pub(super) instances: Vec<Instance>,
-    /// Further Kubernetes objects, exactly as stated: a bundle has them, a loaded API server does not.
+    /// Further Kubernetes objects, exactly as stated.
     #[serde(default)]
     pub(super) objects: Vec<serde_json::Value>,
     /// Further answers of EC2 by the bundle's file name, exactly as stated: what the simulator does not serve.

@@ -8,9 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::gvk::GroupVersionKind;
-use kube::discovery::ApiResource;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,8 +17,9 @@ use serde_json::{Value, json};
 use super::Scenario;
 use super::file::Workload;
 use super::plan::{OwnerKind, Place, PlannedNode, PlannedPod};
-use super::{nodes, pods, workloads};
+use super::{bundle, nodes, pods, workloads};
 use crate::controlplane::apply_yaml;
+use crate::foreign::ForeignKind;
 
 /// Enough to keep the API server busy, few enough for its request limits.
 const AT_A_TIME: usize = 16;
@@ -37,6 +36,7 @@ pub(super) async fn load(scenario: &Scenario, client: &Client) -> Result<()> {
         apply_yaml(client, CNI_NODE_CRD).await.context("cannot install the CNINode definition")?;
         many(nodes, |node| loader.cni_node(node, &created)).await?;
     }
+    loader.objects().await?;
     let placed = nodes.iter().flat_map(|node| node.pods.iter().map(move |pod| (node, pod)));
     many(placed, |(node, pod)| loader.pod(node, pod, &owners)).await?;
     Ok(())
@@ -63,7 +63,9 @@ type Owners = BTreeMap<(bool, Workload), Value>;
 impl Loader<'_> {
     async fn namespaces(&self) -> Result<()> {
         let pods = self.scenario.plan.nodes.iter().flat_map(|node| &node.pods);
-        let needed: BTreeSet<&str> = pods.map(|pod| pod.workload.namespace.as_str()).collect();
+        let of_objects = self.scenario.file.objects.iter();
+        let of_objects = of_objects.filter_map(|object| object["metadata"]["namespace"].as_str());
+        let needed: BTreeSet<&str> = pods.map(|pod| pod.workload.namespace.as_str()).chain(of_objects).collect();
         let api: Api<Namespace> = Api::all(self.client.clone());
         for name in needed {
             if api.get_opt(name).await?.is_none() {
@@ -121,13 +123,63 @@ impl Loader<'_> {
     }
 
     async fn cni_node(&self, node: &PlannedNode, created: &BTreeMap<String, Node>) -> Result<()> {
-        let gvk = GroupVersionKind::gvk("vpcresources.k8s.aws", "v1alpha1", "CNINode");
-        let resource = ApiResource::from_gvk_with_plural(&gvk, "cninodes");
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let kind = ForeignKind::named("CNINode")?;
+        let api = kind.api(self.client, kind.versions[0], "");
         let mut object = nodes::cni_node(self.scenario, node);
         let owner = created.get(&node.name).context("its node was not created")?;
         object["metadata"]["ownerReferences"] = json!([owner_reference(owner)?]);
         create(&api, object).await.map(drop)
+    }
+
+    /// What EKS puts into every cluster, and what the scenario states, with the definitions that it takes.
+    async fn objects(&self) -> Result<()> {
+        let objects = bundle::objects(self.scenario)?;
+        let mut foreign: BTreeSet<&str> = BTreeSet::from(["ENIConfig"]);
+        if self.scenario.file.cni_nodes {
+            foreign.insert("SecurityGroupPolicy");
+        }
+        // The definition of CNINodes is another.
+        let is_foreign = |kind: &&str| *kind != "CNINode" && ForeignKind::named(kind).is_ok();
+        foreign.extend(objects.iter().map(|(kind, _)| *kind).filter(is_foreign));
+        for kind in foreign {
+            ForeignKind::named(kind)?.install(self.client).await?;
+        }
+        // The API server has its own Service.
+        let is_own = |(kind, object): &(&str, Value)| *kind == "Service" && object["metadata"]["name"] == "kubernetes";
+        many(objects.into_iter().filter(|one| !is_own(one)), |(kind, object)| self.object(kind, object)).await?;
+        Ok(())
+    }
+
+    async fn object(&self, kind: &str, mut object: Value) -> Result<()> {
+        let status = object.as_object_mut().and_then(|fields| fields.remove("status"));
+        let ends = object["metadata"].as_object_mut().and_then(|meta| meta.remove("deletionTimestamp")).is_some();
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        apply_yaml(self.client, &object.to_string()).await?;
+        let Some(status) = status else { return Ok(()) };
+        let status = json!({"status": status});
+        match kind {
+            "Pod" => {
+                let api: Api<Pod> = self.namespaced(&namespace);
+                patch_status(&api, &name, status).await?;
+                if ends {
+                    // Until kubelet confirms it, which nobody does here.
+                    let gently = DeleteParams { grace_period_seconds: Some(30), ..DeleteParams::default() };
+                    api.delete(&name, &gently).await.with_context(|| format!("cannot delete pod {name}"))?;
+                }
+                Ok(())
+            }
+            "Node" => {
+                let api: Api<Node> = Api::all(self.client.clone());
+                patch_status(&api, &name, status).await?;
+                let untainted = Patch::Merge(json!({"spec": {"taints": Value::Null}}));
+                api.patch(&name, &PatchParams::default(), &untainted).await.map(drop).context("cannot untaint a node")
+            }
+            _ => {
+                let kind = ForeignKind::named(kind)?;
+                patch_status(&kind.api(self.client, kind.versions[0], &namespace), &name, status).await
+            }
+        }
     }
 
     async fn pod(&self, node: &PlannedNode, pod: &PlannedPod, owners: &Owners) -> Result<()> {
