@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use ipam_audit_e2e::{Cluster, Kind, NAMESPACE, Object, SERVICE_ACCOUNT, Start, user};
 use ipam_audit_testkit::controlplane::{AuditEvent, Options};
+use ipam_audit_testkit::foreign::KINDS;
 use ipam_audit_testkit::scenario::Scenario;
 use serde_json::Value;
 
@@ -36,6 +37,9 @@ struct Rights {
 async fn everything_happens(options: Options) -> Result<Rights> {
     let mut cluster = Cluster::with(Scenario::named("branch-limit")?, options).await?;
     a_config_map_is_part_of_the_cni(&cluster).await?;
+    for kind in KINDS.iter().filter(|kind| !["CNINode", "ENIConfig", "SecurityGroupPolicy"].contains(&kind.kind)) {
+        kind.install(&cluster.client()).await?;
+    }
     cluster.install().await?;
     cluster.audit("{}").await?;
     cluster.start_operator(Start::default())?;
