@@ -289,3 +289,176 @@ async fn discover(client: &Client, kinds: &[Kind]) -> Result<Served, CallError> 
     }
     Ok(served)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use ipam_audit_core::{inventory::Inventory, snapshot::ClusterSnapshot, source::Reading};
+    use jiff::Timestamp;
+    use kube::core::Selector;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        state::{Lens, Place, State},
+        tests::{Answer, Asked, Log, client, lines, ok, refused},
+        watch::Pace,
+    };
+
+    /// What the API server serves, which a test may change.
+    type World = Arc<Mutex<Vec<(&'static str, &'static str, &'static str)>>>;
+
+    const CONFIGS: (&str, &str, &str) = ("crd.k8s.amazonaws.com", "v1alpha1", "eniconfigs");
+    const POOLS: (&str, &str, &str) = ("karpenter.sh", "v1", "nodepools");
+    const OLD_POOLS: (&str, &str, &str) = ("karpenter.sh", "v1beta1", "nodepools");
+    const FUTURE_POOLS: (&str, &str, &str) = ("karpenter.sh", "v9", "nodepools");
+
+    fn aggregated(served: &[(&str, &str, &str)]) -> Value {
+        let items = served.iter().map(|(group, version, resource)| {
+            json!({"metadata": {"name": group}, "versions": [{"version": version, "freshness": "Current",
+                "resources": [{"resource": resource, "scope": "Cluster", "verbs": ["list"]}]}]})
+        });
+        json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
+            "items": items.collect::<Vec<_>>()})
+    }
+
+    fn groups(served: &[(&str, &str, &str)]) -> Value {
+        let groups = served.iter().map(|(group, version, _)| {
+            json!({"name": group, "versions": [{"groupVersion": format!("{group}/{version}"), "version": version}]})
+        });
+        json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups.collect::<Vec<_>>()})
+    }
+
+    /// An answer to a watch: one object, and the end of the list.
+    fn watched(path: &str) -> Answer {
+        let object =
+            json!({"metadata": {"name": "one", "uid": "1", "resourceVersion": "5"}, "spec": {"subnet": "subnet-1"}});
+        let annotations = json!({"k8s.io/initial-events-end": "true"});
+        let end =
+            json!({"kind": "X", "apiVersion": path, "metadata": {"resourceVersion": "7", "annotations": annotations}});
+        lines(&[json!({"type": "ADDED", "object": object}), json!({"type": "BOOKMARK", "object": end})])
+    }
+
+    fn answer(asked: &Asked, served: &[(&str, &str, &str)], aggregates: bool) -> Answer {
+        if asked.path == "/apis" {
+            return ok(&if aggregates { aggregated(served) } else { groups(served) });
+        }
+        let of = |(group, version, resource): &(&str, &str, &str)| format!("/apis/{group}/{version}/{resource}");
+        if let Some(one) = served.iter().find(|one| of(one) == asked.path) {
+            return if asked.query.contains("resourceVersion=0") { watched(one.2) } else { Answer::Never };
+        }
+        let in_group = |one: &&(&str, &str, &str)| format!("/apis/{}/{}", one.0, one.1) == asked.path;
+        let resources: Vec<Value> = served.iter().filter(in_group).map(|(.., resource)| {
+            json!({"name": resource, "singularName": "", "namespaced": false, "kind": "X", "verbs": ["list"]})
+        }).collect();
+        if resources.is_empty() {
+            return refused(404, "NotFound");
+        }
+        let group_version = asked.path.trim_start_matches("/apis/");
+        ok(&json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}))
+    }
+
+    struct Rig {
+        state: Arc<State>,
+        world: World,
+        log: Log,
+        watches: Watches,
+        settings: Settings,
+    }
+
+    fn rig(served: &[(&'static str, &'static str, &'static str)], aggregates: bool) -> Rig {
+        let world: World = Arc::new(Mutex::new(served.to_vec()));
+        let seen = world.clone();
+        let (client, log) = client(move |asked| answer(asked, &seen.lock().unwrap(), aggregates));
+        let settings = Settings::default();
+        let state = Arc::new(State::new(settings.fault_grace));
+        let watches = Watches { client, state: state.clone(), pace: Pace::new(&settings) };
+        Rig { state, world, log, watches, settings }
+    }
+
+    impl Rig {
+        fn snapshot(&self) -> ClusterSnapshot {
+            let cni = Place { namespace: "kube-system".into(), name: "aws-node".into() };
+            let lens = Lens { cni, trunk_annotation: "none".to_owned(), nodes: Selector::default() };
+            self.state.snapshot(&lens, (Inventory::default(), Reading::not_collected()), Timestamp::now())
+        }
+
+        /// Discovers until the index shows what a test waits for; time passes by itself.
+        async fn until(&self, what: &str, seen: impl Fn(&ClusterSnapshot) -> bool) {
+            let shown = async {
+                while !seen(&self.snapshot()) {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_mins(5), shown).await.unwrap_or_else(|_| panic!("never seen: {what}"));
+        }
+
+        fn serve(&self, served: &[(&'static str, &'static str, &'static str)]) {
+            *self.world.lock().unwrap() = served.to_vec();
+        }
+
+        fn asked(&self, path: &str) -> usize {
+            self.log.lock().unwrap().iter().filter(|asked| asked.path == path).count()
+        }
+    }
+
+    fn category<T>(reading: &Reading<T>) -> Option<FaultCategory> {
+        reading.fault.as_ref().map(|fault| fault.category)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn kinds_are_followed_while_they_are_served_and_asked_for_once_together() {
+        let rig = rig(&[CONFIGS, OLD_POOLS], true);
+        let discovering = tokio::spawn(follow(rig.watches.clone(), rig.settings.clone()));
+        rig.until("both kinds", |seen| {
+            let (configs, pools) = (&seen.objects.eni_configs, &seen.objects.node_pools);
+            configs.value().is_some_and(|all| all.len() == 1) && pools.value().is_some_and(|all| all.len() == 1)
+        })
+        .await;
+        assert_eq!(rig.asked("/apis"), 1, "one question for all kinds");
+        assert_eq!(category(&rig.snapshot().objects.node_claims), Some(FaultCategory::NotFound));
+        assert_eq!(category(&rig.snapshot().cni_nodes), Some(FaultCategory::NotFound));
+
+        rig.serve(&[CONFIGS, OLD_POOLS, POOLS]);
+        rig.until("the newer version", |_| rig.asked("/apis/karpenter.sh/v1/nodepools") > 0).await;
+        rig.serve(&[POOLS]);
+        let gone = |seen: &ClusterSnapshot| category(&seen.objects.eni_configs) == Some(FaultCategory::NotFound);
+        rig.until("ENIConfigs are gone", gone).await;
+        assert!(rig.snapshot().objects.node_pools.value().is_some(), "the others stay");
+        rig.serve(&[CONFIGS, POOLS]);
+        rig.until("ENIConfigs are back", |seen| seen.objects.eni_configs.value().is_some()).await;
+        rig.serve(&[CONFIGS, FUTURE_POOLS]);
+        let future = |seen: &ClusterSnapshot| category(&seen.objects.node_pools) == Some(FaultCategory::Malformed);
+        rig.until("only a version from the future", future).await;
+        let message = rig.snapshot().objects.node_pools.fault.unwrap().message;
+        assert!(message.contains("v9") && message.contains("v1, v1beta1"), "{message}");
+        discovering.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_look_that_misses_a_kind_is_not_believed() {
+        let rig = rig(&[CONFIGS], true);
+        let discovering = tokio::spawn(follow(rig.watches.clone(), rig.settings.clone()));
+        rig.until("ENIConfigs", |seen| seen.objects.eni_configs.value().is_some()).await;
+        let before = rig.asked("/apis");
+        rig.serve(&[]);
+        rig.until("a look without them", |_| rig.asked("/apis") > before).await;
+        rig.serve(&[CONFIGS]);
+        rig.until("a second look", |seen| {
+            assert!(seen.objects.eni_configs.value().is_some(), "they never went");
+            rig.asked("/apis") > before + 1
+        })
+        .await;
+        discovering.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_does_not_aggregate_is_asked_group_by_group() {
+        let rig = rig(&[CONFIGS, ("apps", "v1", "deployments")], false);
+        let discovering = tokio::spawn(follow(rig.watches.clone(), rig.settings.clone()));
+        rig.until("ENIConfigs", |seen| seen.objects.eni_configs.value().is_some()).await;
+        assert_eq!(rig.asked("/apis/apps/v1"), 0, "nobody asked about those");
+        discovering.abort();
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use ipam_audit_api::views::{AwsNodePodView, DaemonSetView, EventView, NodeView, PodView, decode};
+use ipam_audit_api::views::{
+    AwsNodePodView, DaemonSetView, DeploymentView, EventView, NodeView, PodView, ServiceView, decode,
+};
 use ipam_audit_core::{
     inventory::Inventory,
-    snapshot::{ClusterSnapshot, EnvValue},
+    snapshot::{ClusterObjects, ClusterSnapshot, EnvValue},
     source::{FaultCategory, Reading, SourceFault},
 };
 use jiff::Timestamp;
@@ -184,11 +186,89 @@ fn a_refused_pod_waits_until_it_has_an_address_however_long_the_event_lives() {
 }
 
 #[test]
-fn a_malformed_object_is_left_out_and_counted() {
+fn a_malformed_object_is_left_out_and_named_until_it_is_mended_or_gone() {
     let rig = Rig::new();
+    let fault = |rig: &Rig| rig.snapshot().pods.fault.map(|fault| fault.message);
+    list(&rig.events, []);
     list(&rig.pods, [pod("a", "1", None), pod("bad", "2", Some("10.0.0"))]);
     assert_eq!(rig.pod_names(), ["a"]);
-    assert_eq!(rig.state.read(|parts| parts.pods.health.counts.malformed), 1);
+    let told = Some("Pod shop/bad is left out: status.podIP is not an address".to_owned());
+    assert_eq!(fault(&rig), told);
+    list(&rig.pods, [pod("a", "1", None), pod("bad", "2", Some("10.0.0"))]);
+    assert_eq!(rig.state.read(|parts| parts.pods.health.counts.malformed), 1, "once, however often it is listed");
+
+    let mut odd = pod("a", "1", None);
+    odd["status"]["podIP"] = json!(["hunter2"]);
+    assert!(rig.moves(|| rig.pods.event(changed(odd.clone()))));
+    assert_eq!(rig.pod_names(), Vec::<String>::new(), "what it was before is of another time");
+    assert_eq!(
+        fault(&rig).as_deref(),
+        Some("Pod shop/a is left out: status.podIP: expected a string (and 1 more)"),
+        "without what is in it"
+    );
+    assert!(rig.moves(|| rig.pods.event(changed(pod("a", "1", Some("10.0.0.9"))))));
+    assert!(rig.moves(|| rig.pods.event(gone(pod("bad", "2", Some("10.0.0"))))));
+    assert_eq!((rig.pod_names(), fault(&rig)), (vec!["a".to_owned()], None));
+}
+
+#[test]
+fn events_about_addresses_are_rows_and_that_they_are_said_again_is_no_news() {
+    let rig = Rig::new();
+    let trunks: IndexSink<EventView, Events> = IndexSink::new(rig.state.clone(), |parts| Some(&mut parts.trunk_events));
+    let event = |uid: &str, reason: &str, at: &str| {
+        json!({"metadata": {"name": uid, "namespace": "default", "uid": uid},
+            "regarding": {"kind": "Node", "name": "node-1"}, "reason": reason, "note": "vpc.amazonaws.com/pod-eni",
+            "deprecatedLastTimestamp": at})
+    };
+    list(&rig.events, [refusal("e1", "1"), event("e2", "TrunkENICreationFailed", "2026-01-01T00:00:00Z")]);
+    assert_eq!(rig.snapshot().objects.events.value(), None, "half of them is not known yet");
+    list(&trunks, [event("e3", "NodeTrunkFailedInit", "2026-01-01T00:00:00Z")]);
+    let reasons = |rig: &Rig| -> Vec<String> {
+        let events = rig.snapshot().objects.events.last_good.unwrap().value;
+        events.iter().map(|event| event.reason.to_string()).collect()
+    };
+    assert_eq!(reasons(&rig), ["NodeTrunkFailedInit", "TrunkENICreationFailed"], "refused pods are told by the pods");
+    let again = event("e2", "TrunkENICreationFailed", "2026-01-01T00:09:00Z");
+    assert!(!rig.moves(|| rig.events.event(changed(again.clone()))));
+    let newest = rig.snapshot().objects.events.last_good.unwrap().value[1].last_at;
+    assert_eq!(newest, "2026-01-01T00:09:00Z".parse().ok(), "and is known all the same");
+    assert!(rig.moves(|| rig.events.event(gone(again))));
+    assert_eq!(reasons(&rig), ["NodeTrunkFailedInit"]);
+}
+
+#[test]
+fn of_deployments_and_services_only_those_are_kept_that_a_rule_asks_about() {
+    let rig = Rig::new();
+    let deployments: IndexSink<DeploymentView, Objects<Workload>> =
+        IndexSink::new(rig.state.clone(), |parts| Some(&mut parts.deployments));
+    let services: IndexSink<ServiceView, Objects<Service>> =
+        IndexSink::new(rig.state.clone(), |parts| Some(&mut parts.services));
+    let deployment = |name: &str, image: &str| {
+        json!({"metadata": {"name": name, "namespace": "tools"}, "spec": {"template": {"spec": {"containers": [
+            {"name": "main", "image": image, "env": [{"name": "PASSWORD", "value": "hunter2"}]}]}}}})
+    };
+    list(&deployments, [deployment("shop", "x/shop:1"), deployment("scaler", "x/karpenter/controller:1")]);
+    let service = |namespace: &str, name: &str, policy: &str| {
+        json!({"metadata": {"name": name, "namespace": namespace},
+            "spec": {"clusterIP": "172.20.0.1", "externalTrafficPolicy": policy, "selector": {"app": name}}})
+    };
+    list(
+        &services,
+        [
+            service("default", "kubernetes", "Cluster"),
+            service("shop", "web", "Cluster"),
+            service("shop", "gate", "Local"),
+        ],
+    );
+    let objects = rig.snapshot().objects;
+    let names: Vec<&str> = objects.deployments.value().unwrap().iter().map(|one| &*one.name).collect();
+    assert_eq!(names, ["scaler"]);
+    let names = |objects: &ClusterObjects| -> Vec<String> {
+        objects.services.value().unwrap().iter().map(|one| one.name.to_string()).collect()
+    };
+    assert_eq!(names(&objects), ["kubernetes", "gate"]);
+    assert!(rig.moves(|| services.event(changed(service("shop", "gate", "Cluster")))));
+    assert_eq!(names(&rig.snapshot().objects), ["kubernetes"]);
 }
 
 #[test]

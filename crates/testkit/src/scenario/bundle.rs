@@ -107,7 +107,8 @@ fn save(path: &Path, value: &Value) -> Result<()> {
 pub(super) fn objects(scenario: &Scenario) -> Result<Vec<(&'static str, Value)>> {
     let stated = &scenario.file.objects;
     let is_stated = |kind: &str, object: &Value| {
-        let same = |one: &Value| ["name", "namespace"].iter().all(|key| one["metadata"][key] == object["metadata"][key]);
+        let same =
+            |one: &Value| ["name", "namespace"].iter().all(|key| one["metadata"][key] == object["metadata"][key]);
         stated.iter().any(|one| one["kind"] == kind && same(one))
     };
     let mut objects = Vec::new();
