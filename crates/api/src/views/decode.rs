@@ -3,6 +3,8 @@
 //! An error of serde may quote the value that it stumbled over, and that value may be secret: the environment of a
 //! container, an annotation. Here an error becomes the field's path and what should have been there, nothing else.
 
+use std::fmt::Write;
+
 use kube::core::ObjectMeta;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
@@ -11,7 +13,7 @@ use serde_json::error::Category;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Unfit {
     /// Who it is: names, uid and version, as far as it has them.
-    pub meta: ObjectMeta,
+    pub meta: Box<ObjectMeta>,
     /// What is wrong, without any of its values.
     pub what: String,
 }
@@ -29,7 +31,7 @@ impl Unfit {
         let why = why(error);
         let field = field_at(text, offset(text, error.line(), error.column()));
         let what = if field.is_empty() { why } else { format!("{field}: {why}") };
-        Self { meta: identity(text), what }
+        Self { meta: Box::new(identity(text)), what }
     }
 
     /// `namespace/name`, or the name alone for objects outside of namespaces.
@@ -156,7 +158,8 @@ fn path(levels: &[Level<'_>]) -> String {
                 path.push_str(key);
             }
             Level::Object { key: None, .. } => {}
-            Level::Array { index } => path.push_str(&format!("[{index}]")),
+            // Writing into a text cannot fail.
+            Level::Array { index } => write!(path, "[{index}]").unwrap_or_default(),
         }
     }
     path

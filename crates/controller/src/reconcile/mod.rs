@@ -155,7 +155,8 @@ impl Auditor {
         };
         self.metrics.keep(&audit.name_any(), &outcome);
         self.metrics.count_audit("Finished");
-        let faulty = outcome.sources.iter().any(ages);
+        // A view of now that merely lacks an object which makes no sense does not grow old.
+        let faulty = outcome.sources.iter().any(|state| ages(state) && state.as_of != Some(outcome.taken_at));
         // A suspicion is proven by a later look, also if nothing changes until then.
         let restless = faulty || !outcome.suspects.is_empty();
         let first = self.remember(&meta, |remembered| remembered.last.is_none());

@@ -81,7 +81,7 @@ mod tests {
 
     fn unfit(name: &str, what: &str) -> Unfit {
         let meta = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-        Unfit { meta, what: what.to_owned() }
+        Unfit { meta: Box::new(meta), what: what.to_owned() }
     }
 
     #[test]

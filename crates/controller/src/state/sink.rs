@@ -58,7 +58,7 @@ where
             };
             let applied = item.and_then(|object| match part.rows.apply(&object, interner) {
                 Ok(changed) => Ok(changed.or(part.left_out.forget(object.meta()))),
-                Err(malformed) => Err(Unfit { meta: identity(object.meta()), what: malformed.what }),
+                Err(malformed) => Err(Unfit { meta: Box::new(identity(object.meta())), what: malformed.what }),
             });
             let changed = applied.unwrap_or_else(|unfit| leave_out::<K, R>(part, &unfit));
             if listing {
