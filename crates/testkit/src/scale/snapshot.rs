@@ -6,6 +6,7 @@
 //! each run begins with the same cluster, without a trace of the operator.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -81,9 +82,7 @@ impl Snapshot {
 
 fn key(shape: Shape) -> String {
     let Shape { nodes, pods, interfaces } = shape;
-    let hash = digest(&SHA256, SOURCES.concat().as_bytes());
-    let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{nodes}-nodes-{pods}-pods-{interfaces}-interfaces-{hash}")
+    format!("{nodes}-nodes-{pods}-pods-{interfaces}-interfaces-{}", hex(&SOURCES.concat(), 8))
 }
 
 /// Fills an etcd and keeps it; complete or not at all.
@@ -122,9 +121,9 @@ async fn fill(scenario: &Scenario, etcd: &FilledEtcd) -> Result<Contents> {
     let scenario = scenario.clone();
     // Making the objects is work for a core of its own.
     let making = tokio::task::spawn_blocking(move || {
-        let mut batcher = Batcher { sender, batch: Vec::new(), bytes: 0 };
-        let contents = generate(&scenario, &mut batcher)?;
-        batcher.send()?;
+        let mut gathered = Batcher { sender, batch: Vec::new(), bytes: 0 };
+        let contents = generate(&scenario, &mut gathered)?;
+        gathered.send()?;
         anyhow::Ok(contents)
     });
     let (mut progress, mut written, mut writes) = (Progress::start(), 0, FuturesUnordered::new());
@@ -190,15 +189,21 @@ fn generate(scenario: &Scenario, batcher: &mut Batcher) -> Result<Contents> {
 }
 
 fn namespace(name: &str, since: &str) -> Value {
-    let mut hex =
-        digest(&SHA256, name.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    hex.truncate(12);
     json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {
-            "name": name, "uid": format!("00000000-0000-4000-8000-{hex}"), "creationTimestamp": since,
+            "name": name, "uid": format!("00000000-0000-4000-8000-{}", hex(name, 6)), "creationTimestamp": since,
             "labels": {"kubernetes.io/metadata.name": name},
         },
         "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+    })
+}
+
+/// The first bytes of a text's hash.
+fn hex(text: &str, bytes: usize) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().take(bytes).fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        write!(hex, "{byte:02x}").ok();
+        hex
     })
 }

@@ -138,7 +138,7 @@ struct Builder {
 impl Builder {
     fn new(shape: Shape) -> Result<Self> {
         let Shape { nodes, pods, .. } = shape;
-        ensure!(nodes >= GROUPS && nodes <= 20_000, "{nodes} nodes are not 10 to 20,000");
+        ensure!((GROUPS..=20_000).contains(&nodes), "{nodes} nodes are not 10 to 20,000");
         let density = pods / nodes;
         ensure!((9..=32).contains(&density), "{pods} pods on {nodes} nodes are not 9 to 32 for each");
         let thirds = |part: u32| (nodes * part / 5_000).max(3).next_multiple_of(3);

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -17,7 +18,7 @@ use crate::scenario::{Place, PlannedNode};
 
 const LOOK: Duration = Duration::from_millis(10);
 const SCRAPES: u32 = 50;
-const AUDIT_WITHIN: Duration = Duration::from_secs(60);
+const AUDIT_WITHIN: Duration = Duration::from_mins(1);
 const NAMESPACE: &str = "team-0";
 
 impl Phases<'_> {
@@ -139,7 +140,7 @@ fn idle_addresses(node: &PlannedNode) -> impl Iterator<Item = Ipv4Addr> {
             Assigned::List(blocks) => blocks.as_slice(),
             Assigned::Count(_) => &[],
         };
-        single.iter().copied().chain(blocks.iter().flat_map(|block| block.hosts()))
+        single.iter().copied().chain(blocks.iter().flat_map(Ipv4Net::hosts))
     });
     pool.filter(|address| !node.pods.iter().any(|pod| pod.place == Place::Pool(*address)))
 }

@@ -168,7 +168,9 @@ fn calls_of_a_reading(log: &RequestLog, most: Duration) -> Option<u64> {
     // The last one may not be over. Among the others, the one that is like most: some things are asked for but once an hour.
     readings.pop();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-    readings.iter().for_each(|count| *counts.entry(*count).or_default() += 1);
+    for count in readings {
+        *counts.entry(count).or_default() += 1;
+    }
     counts.into_iter().max_by_key(|(_, times)| *times).map(|(count, _)| count)
 }
 
