@@ -16,7 +16,7 @@ use crate::{
     duration,
     names::{DEFAULT_TRUNK_ANNOTATION, IPAMD_PORT},
     v1alpha1::{
-        CniSpec, Gate, IpamAuditSpec, IpamdScrape, IpamdSpec, NodeConditionSpec, NodeReports, OutputsSpec,
+        AwsSpec, CniSpec, Gate, IpamAuditSpec, IpamdScrape, IpamdSpec, NodeConditionSpec, NodeReports, OutputsSpec,
         OverrideSpec, SuppressionSpec, ThresholdsSpec,
     },
 };
@@ -32,8 +32,8 @@ pub struct AuditSettings {
     pub policy: AuditPolicy,
     /// The VPC; none for that of the nodes.
     pub vpc: Option<VpcId>,
-    /// The region; none for that of the environment or the nodes.
-    pub region: Option<String>,
+    /// How AWS is reached.
+    pub aws: AwsSettings,
     /// The nodes in scope; matches all unless the spec says otherwise.
     pub nodes: Selector,
     /// Where the VPC CNI is.
@@ -48,6 +48,28 @@ pub struct AuditSettings {
     pub node_condition: Option<u32>,
     /// How often `lastAuditTime` is written at least; none for only with other changes.
     pub heartbeat: Option<Duration>,
+}
+
+/// How AWS is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AwsSettings {
+    /// The region; none for that of the environment or the nodes.
+    pub region: Option<String>,
+    /// Where EC2 is asked; none for AWS' own endpoint or what the environment says.
+    pub endpoint: Option<String>,
+    /// The role to assume; none to go as who the environment says.
+    pub role: Option<AssumedRole>,
+}
+
+/// A role to assume.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AssumedRole {
+    /// Its ARN.
+    pub arn: String,
+    /// The external id that its trust policy asks for.
+    pub external_id: Option<String>,
+    /// How the other account's records name the session.
+    pub session_name: Option<String>,
 }
 
 /// Where the VPC CNI is installed.
@@ -122,7 +144,7 @@ impl TryFrom<&IpamAuditSpec> for AuditSettings {
             interval,
             suspend: spec.suspend.unwrap_or_default(),
             vpc: scope.vpc_id.map(VpcId::from),
-            region: spec.aws.clone().and_then(|aws| aws.region),
+            aws: aws(spec.aws.clone().unwrap_or_default())?,
             nodes: selector(scope.node_selector)?,
             cni: spec.cni.clone().unwrap_or_default().into(),
             ipamd: ipamd(spec.ipamd.as_ref(), policy.thresholds.stale_seconds)?,
@@ -179,6 +201,25 @@ fn ipamd(spec: Option<&IpamdSpec>, stale_seconds: u32) -> Result<Option<IpamdSet
     }))
 }
 
+fn aws(spec: AwsSpec) -> Result<AwsSettings, SpecError> {
+    let is_url = |text: &&String| text.starts_with("https://") || text.starts_with("http://");
+    if let Some(endpoint) = spec.endpoint.as_ref().filter(|endpoint| !is_url(endpoint)) {
+        let instead = "write a URL, for example https://ec2.eu-central-1.amazonaws.com";
+        return Err(SpecError::new("spec.aws.endpoint", endpoint, instead));
+    }
+    let is_role = |arn: &str| arn.starts_with("arn:aws") && arn.contains(":iam::") && arn.contains(":role/");
+    if let Some(role) = spec.assume_role.as_ref().filter(|role| !is_role(&role.role_arn)) {
+        let instead = "write the ARN of a role, for example arn:aws:iam::111122223333:role/ipam-audit";
+        return Err(SpecError::new("spec.aws.assumeRole.roleArn", &role.role_arn, instead));
+    }
+    let role = spec.assume_role.map(|role| AssumedRole {
+        arn: role.role_arn,
+        external_id: role.external_id,
+        session_name: role.session_name,
+    });
+    Ok(AwsSettings { region: spec.region, endpoint: spec.endpoint, role })
+}
+
 fn policy(spec: &IpamAuditSpec) -> Result<AuditPolicy, SpecError> {
     let gate = match spec.gate.unwrap_or(Gate::Critical) {
         Gate::None => None,
@@ -197,6 +238,7 @@ fn policy(spec: &IpamAuditSpec) -> Result<AuditPolicy, SpecError> {
         subnets: exceptions(|one| one.subnet.as_ref())?,
         disabled_rules: disabled(&spec.disabled_rules)?,
         suppressions: spec.suppressions.iter().enumerate().map(suppression).collect::<Result<_, _>>()?,
+        cluster: spec.scope.as_ref().and_then(|scope| scope.cluster_name.as_deref()).map(Into::into),
         thresholds,
     })
 }
@@ -349,7 +391,7 @@ mod tests {
         let disabled: Vec<_> = settings.policy.disabled_rules.iter().map(String::as_str).collect();
         assert_eq!(disabled.len(), 2);
         assert!(disabled.contains(&"IPAM210") && disabled.iter().all(|code| code.starts_with("IPAM")), "{disabled:?}");
-        assert_eq!((settings.vpc, settings.region.as_deref()), (Some("vpc-1".into()), Some("eu-central-1")));
+        assert_eq!((settings.vpc, settings.aws.region.as_deref()), (Some("vpc-1".into()), Some("eu-central-1")));
         assert!(!settings.nodes.matches(&std::collections::BTreeMap::new()));
         assert!(!settings.node_reports.include(0) && settings.node_reports.include(1));
     }
@@ -372,6 +414,29 @@ mod tests {
         let own = ipamd(own).unwrap();
         assert_eq!((own.through_api_server, own.port, own.concurrency), (false, 9100, 1));
         assert_eq!((own.interval, own.timeout), (Duration::from_mins(5), Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_way_to_aws_is_as_stated_and_nonsense_is_refused() {
+        let arn = "arn:aws-us-gov:iam::111122223333:role/audit";
+        let stated = settings(json!({
+            "scope": {"clusterName": "shop"},
+            "aws": {
+                "region": "us-iso-east-1", "endpoint": "https://ec2.us-iso-east-1.c2s.ic.gov",
+                "assumeRole": {"roleArn": arn, "externalId": "secret"},
+            },
+        }))
+        .unwrap();
+        assert_eq!(stated.policy.cluster.as_deref(), Some("shop"));
+        assert_eq!(stated.aws.endpoint.as_deref(), Some("https://ec2.us-iso-east-1.c2s.ic.gov"));
+        let role = stated.aws.role.unwrap();
+        assert_eq!((role.arn.as_str(), role.external_id.as_deref(), role.session_name), (arn, Some("secret"), None));
+        for (aws, field) in [
+            (json!({"endpoint": "ec2.eu-central-1.amazonaws.com"}), "spec.aws.endpoint"),
+            (json!({"assumeRole": {"roleArn": "ipam-audit"}}), "spec.aws.assumeRole.roleArn"),
+        ] {
+            assert_eq!(settings(json!({"aws": aws})).unwrap_err().field, field);
+        }
     }
 
     #[test]

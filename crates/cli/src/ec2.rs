@@ -2,7 +2,7 @@
 
 use ipam_audit_controller::{CallStats, CountCalls, Ec2Place, OpenInventory};
 use ipam_audit_core::inventory::{Inventory, InventoryScope, ReadInventory};
-use ipam_audit_ec2::{AwsInventory, RegionChoice};
+use ipam_audit_ec2::{Access, AwsInventory, RegionChoice, Role};
 
 /// Opens readers of the real EC2, or of what `AWS_ENDPOINT_URL` names.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +15,17 @@ impl OpenInventory for Aws {
     type Inventory = Reader;
 
     async fn open(&self, place: &Ec2Place) -> Reader {
-        let Ec2Place { region, region_of_nodes } = place.clone();
-        Reader(AwsInventory::connect(&RegionChoice { stated: region, of_nodes: region_of_nodes }).await)
+        let Ec2Place { region, region_of_nodes, endpoint, role } = place.clone();
+        let access = Access {
+            region: RegionChoice { stated: region, of_nodes: region_of_nodes },
+            endpoint,
+            role: role.map(|role| Role {
+                arn: role.arn,
+                external_id: role.external_id,
+                session_name: role.session_name,
+            }),
+        };
+        Reader(AwsInventory::connect(&access).await)
     }
 }
 
@@ -38,5 +47,9 @@ impl CountCalls for Reader {
             budget: Some(stats.budget),
         };
         self.0.stats().into_iter().map(of).collect()
+    }
+
+    fn region(&self) -> Option<(String, &'static str)> {
+        self.0.region().map(|(region, from)| (region.to_owned(), from))
     }
 }

@@ -1,26 +1,35 @@
 //! Reads EC2, by the leader only: one task per distinct scope, however many audits share it.
 //!
 //! What was read last stays, with its age, when a later reading fails; a reading that says the same again is no change
-//! and causes no audit. A first failure that may pass is tried again before it is reported.
+//! and causes no audit. A first failure that may pass is tried again before it is reported. How often is in [`interval`].
+
+mod interval;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use ipam_audit_api::views::NodeRow;
+use ipam_audit_api::{
+    settings::{AssumedRole, AwsSettings},
+    views::NodeRow,
+};
 use ipam_audit_core::{
-    ids::{InstanceId, InstanceType, VpcId},
-    inventory::{Inventory, InventoryScope, ReadInventory},
+    ids::{InstanceId, InstanceType, SubnetId, VpcId},
+    inventory::{Interface, Inventory, InventoryScope, ReadInventory, Subnet},
     snapshot::{Node, Platform},
-    source::{FaultCategory, Reading, Source, SourceFault, SourceState},
+    source::{FaultCategory, Observed, Reading, Source, SourceFault, SourceState},
 };
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
+
+pub(crate) use self::interval::Rhythm;
+use self::interval::{Interval, Stock};
 
 use crate::{
     backoff::{Backoff, jittered},
@@ -39,6 +48,10 @@ pub struct Ec2Place {
     pub region: Option<String>,
     /// The region that most nodes say they are in, if the spec names none: to use when the environment names none, too.
     pub region_of_nodes: Option<String>,
+    /// Where the audit's spec has EC2 asked.
+    pub endpoint: Option<String>,
+    /// The role that the audit's spec has assumed.
+    pub role: Option<AssumedRole>,
 }
 
 /// Calls of one action that were sent to EC2 since the start.
@@ -60,10 +73,13 @@ pub struct CallStats {
     pub budget: Option<i64>,
 }
 
-/// A reader of EC2 that counts what it sends.
+/// A reader of EC2 that counts what it sends, and knows where to.
 pub trait CountCalls {
     /// What was sent so far, by action.
     fn calls(&self) -> Vec<CallStats>;
+
+    /// The region that it reads, and what told it, if one is known.
+    fn region(&self) -> Option<(String, &'static str)>;
 }
 
 /// Makes readers of EC2: the controller has one for each region that its audits name.
@@ -78,7 +94,7 @@ pub trait OpenInventory: Send + Sync + 'static {
 /// What one audit wants of EC2; audits that want the same share it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ec2Scope {
-    pub(crate) region: Option<String>,
+    pub(crate) aws: AwsSettings,
     pub(crate) vpc: Option<String>,
 }
 
@@ -100,13 +116,23 @@ pub(crate) struct ScopeReport {
     pub(crate) audits: Vec<String>,
     /// How often the audits want it read; none once nobody does.
     pub(crate) interval: Option<Duration>,
+    /// The time between readings as it is now.
+    pub(crate) now_every: Option<Duration>,
     /// Whether EC2 was asked at least once.
     pub(crate) asked: bool,
     pub(crate) sources: Vec<SourceState>,
     pub(crate) calls: Vec<CallStats>,
 }
 
-type Wishes = BTreeMap<String, (Ec2Scope, Duration)>;
+type Wishes = BTreeMap<String, (Ec2Scope, Rhythm)>;
+
+/// How the reading of one scope goes.
+#[derive(Debug, Clone)]
+struct Progress {
+    calls: Vec<CallStats>,
+    region: Option<(String, &'static str)>,
+    interval: Duration,
+}
 
 /// Which scopes are wanted, and what is known of each.
 #[derive(Debug)]
@@ -115,7 +141,7 @@ pub(crate) struct Polls {
     /// How often a new reading of a scope was asked for.
     requests: watch::Sender<BTreeMap<Ec2Scope, u64>>,
     views: Mutex<BTreeMap<Ec2Scope, View>>,
-    calls: Mutex<BTreeMap<Ec2Scope, Vec<CallStats>>>,
+    progress: Mutex<BTreeMap<Ec2Scope, Progress>>,
 }
 
 impl Polls {
@@ -124,13 +150,13 @@ impl Polls {
             wishes: watch::Sender::new(Wishes::new()),
             requests: watch::Sender::default(),
             views: Mutex::default(),
-            calls: Mutex::default(),
+            progress: Mutex::default(),
         }
     }
 
-    /// An audit wants a scope, read this often.
-    pub(crate) fn want(&self, audit: &str, scope: &Ec2Scope, interval: Duration) {
-        let wish = (scope.clone(), interval);
+    /// An audit wants a scope, read in this rhythm.
+    pub(crate) fn want(&self, audit: &str, scope: &Ec2Scope, rhythm: Rhythm) {
+        let wish = (scope.clone(), rhythm);
         self.wishes.send_if_modified(|wishes| wishes.insert(audit.to_owned(), wish.clone()).as_ref() != Some(&wish));
     }
 
@@ -176,7 +202,20 @@ impl Polls {
 
     /// Calls sent so far, by action, over all scopes.
     pub(crate) fn calls(&self) -> BTreeMap<&'static str, CallStats> {
-        sums(lock(&self.calls).values().flatten().copied())
+        sums(lock(&self.progress).values().flat_map(|progress| progress.calls.iter().copied()))
+    }
+
+    /// The region that a scope is read in, and what told it.
+    pub(crate) fn region(&self, scope: &Ec2Scope) -> Option<(String, &'static str)> {
+        lock(&self.progress).get(scope)?.region.clone()
+    }
+
+    /// The time between readings as it is now, by audit.
+    pub(crate) fn intervals(&self) -> Vec<(String, Duration)> {
+        let (wishes, progress) = (self.wishes.borrow(), lock(&self.progress));
+        let of =
+            |(audit, (scope, _)): (&String, &(Ec2Scope, Rhythm))| Some((audit.clone(), progress.get(scope)?.interval));
+        wishes.iter().filter_map(of).collect()
     }
 
     /// Every source of EC2, as old as its oldest view over all scopes.
@@ -193,29 +232,30 @@ impl Polls {
 
     /// Every scope that is wanted or known, with all that can be said of it.
     pub(crate) fn report(&self) -> Vec<ScopeReport> {
-        let (wishes, views, calls) = (self.wishes.borrow().clone(), lock(&self.views), lock(&self.calls));
+        let (wishes, views, progress) = (self.wishes.borrow().clone(), lock(&self.views), lock(&self.progress));
         let scopes: BTreeSet<&Ec2Scope> =
-            wishes.values().map(|(scope, _)| scope).chain(views.keys()).chain(calls.keys()).collect();
+            wishes.values().map(|(scope, _)| scope).chain(views.keys()).chain(progress.keys()).collect();
         let of = |scope: &Ec2Scope| {
             let wanted = || wishes.iter().filter(|(_, (wanted, _))| wanted == scope);
             let view = views.get(scope);
             ScopeReport {
                 scope: scope.clone(),
                 audits: wanted().map(|(audit, _)| audit.clone()).collect(),
-                interval: wanted().map(|(_, (_, interval))| *interval).min(),
+                interval: wanted().map(|(_, (_, rhythm))| rhythm.interval).min(),
+                now_every: progress.get(scope).map(|progress| progress.interval),
                 asked: view.is_some_and(|view| view.asked),
                 sources: view.map(|view| view.inventory.states().to_vec()).unwrap_or_default(),
-                calls: calls.get(scope).cloned().unwrap_or_default(),
+                calls: progress.get(scope).map(|progress| progress.calls.clone()).unwrap_or_default(),
             }
         };
         scopes.into_iter().map(of).collect()
     }
 
-    fn scopes(&self) -> BTreeMap<Ec2Scope, Duration> {
-        let mut scopes: BTreeMap<Ec2Scope, Duration> = BTreeMap::new();
-        for (scope, interval) in self.wishes.borrow().values() {
-            let shortest = scopes.entry(scope.clone()).or_insert(*interval);
-            *shortest = (*shortest).min(*interval);
+    fn scopes(&self) -> BTreeMap<Ec2Scope, Rhythm> {
+        let mut scopes: BTreeMap<Ec2Scope, Rhythm> = BTreeMap::new();
+        for (scope, rhythm) in self.wishes.borrow().values() {
+            let shared = scopes.entry(scope.clone()).or_insert(*rhythm);
+            *shared = shared.with(*rhythm);
         }
         scopes
     }
@@ -237,19 +277,19 @@ pub(crate) struct Poller<O> {
 /// Starts and stops a task for each wanted scope, for ever. Ends only if one of them ends, which none should.
 pub(crate) async fn run<O: OpenInventory>(poller: Arc<Poller<O>>) {
     let mut running = JoinSet::new();
-    let mut started: BTreeMap<(Ec2Scope, Duration), AbortHandle> = BTreeMap::new();
+    let mut started: BTreeMap<(Ec2Scope, Rhythm), AbortHandle> = BTreeMap::new();
     let mut wishes = poller.polls.wishes.subscribe();
     loop {
         wishes.mark_unchanged();
         let scopes = poller.polls.scopes();
-        for (_, gone) in started.extract_if(.., |(scope, interval), _| scopes.get(scope) != Some(interval)) {
+        for (_, gone) in started.extract_if(.., |(scope, rhythm), _| scopes.get(scope) != Some(rhythm)) {
             gone.abort();
         }
         lock(&poller.polls.views).retain(|scope, _| scopes.contains_key(scope));
         for key in scopes {
             started
                 .entry(key)
-                .or_insert_with_key(|(scope, interval)| running.spawn(poll(poller.clone(), scope.clone(), *interval)));
+                .or_insert_with_key(|(scope, rhythm)| running.spawn(poll(poller.clone(), scope.clone(), *rhythm)));
         }
         tokio::select! {
             wish = wishes.changed() => if wish.is_err() { return },
@@ -258,33 +298,39 @@ pub(crate) async fn run<O: OpenInventory>(poller: Arc<Poller<O>>) {
     }
 }
 
-async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interval: Duration) {
-    let interval = poller.settings.ec2_interval.unwrap_or(interval);
-    let mut backoff = Backoff::new(poller.settings.ec2_retry.min(interval), interval);
+async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, rhythm: Rhythm) {
+    let mut interval = Interval::new(rhythm, poller.settings.ec2_interval);
+    let mut backoff = Backoff::new(poller.settings.ec2_retry.min(interval.usual()), interval.usual());
     let mut failures = 0_u32;
     let mut reader = Reader { open: &poller.open, current: None, closed: Vec::new() };
     let mut requests = poller.polls.requests.subscribe();
+    let mut last: Option<Instant> = None;
     poller.first_nodes().await;
     loop {
         poller.leadership.held().await;
         let request = number_of(&requests.borrow_and_update(), &scope);
-        let now = reader.read(poller.place(&scope), poller.wish(&scope)).await;
-        let fails = |kind: fn(FaultCategory) -> bool| {
-            now.states().iter().filter_map(|state| state.fault.as_ref()).any(|fault| kind(fault.category))
-        };
-        let passing = fails(may_pass);
-        let refused = fails(|category| category == FaultCategory::Credentials);
-        failures = if passing { failures + 1 } else { 0 };
+        let (began, throttles) = (Instant::now(), reader.throttles());
+        let wish = poller.wish(&scope);
+        let nodes: HashSet<InstanceId> = wish.instances.iter().cloned().collect();
+        let now = reader.read(poller.place(&scope), wish).await;
+        let faults = Faults::of(&now);
+        failures = if faults.passing { failures + 1 } else { 0 };
         poller.merge(&scope, now, failures > 1, request);
-        lock(&poller.polls.calls).insert(scope.clone(), reader.calls());
-        if refused {
+        let throttled = faults.throttled || reader.throttles() > throttles;
+        let since = last.map(|last| began.duration_since(last));
+        let stocks = poller.stocks(&scope, &nodes).filter(|_| !faults.passing);
+        let every = interval.next(stocks.as_deref(), throttled, since);
+        last = Some(began);
+        poller.note(&scope, &reader, every);
+        if faults.refused {
             reader.close();
         }
-        let pause = if passing {
+        let pause = if faults.passing && !throttled {
             backoff.pause()
         } else {
+            // Throttling is no reason to come back soon.
             backoff.reset();
-            jittered(interval)
+            jittered(every)
         };
         let requested = requests.wait_for(|requests| number_of(requests, &scope) > request);
         drop(tokio::time::timeout(pause, requested).await);
@@ -293,6 +339,29 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, interva
 
 fn number_of(requests: &BTreeMap<Ec2Scope, u64>, scope: &Ec2Scope) -> u64 {
     requests.get(scope).copied().unwrap_or_default()
+}
+
+/// What kinds of faults a reading has.
+struct Faults {
+    /// One that may pass by itself.
+    passing: bool,
+    throttled: bool,
+    /// AWS refuses the credentials, or there are none.
+    refused: bool,
+}
+
+impl Faults {
+    fn of(inventory: &Inventory) -> Self {
+        let states = inventory.states();
+        let any = |kind: fn(FaultCategory) -> bool| {
+            states.iter().filter_map(|state| state.fault.as_ref()).any(|fault| kind(fault.category))
+        };
+        Self {
+            passing: any(may_pass),
+            throttled: any(|category| category == FaultCategory::Throttled),
+            refused: any(|category| category == FaultCategory::Credentials),
+        }
+    }
 }
 
 /// The reader of one scope, opened when it is needed.
@@ -319,9 +388,17 @@ impl<O: OpenInventory> Reader<'_, O> {
         answer.unwrap_or_else(|_| unanswered())
     }
 
+    fn throttles(&self) -> u64 {
+        self.calls().iter().map(|stats| stats.throttles).sum()
+    }
+
     fn close(&mut self) {
         self.closed = self.calls().into_iter().map(|stats| CallStats { budget: None, ..stats }).collect();
         self.current = None;
+    }
+
+    fn region(&self) -> Option<(String, &'static str)> {
+        self.current.as_ref()?.1.region()
     }
 
     fn calls(&self) -> Vec<CallStats> {
@@ -380,8 +457,36 @@ impl<O> Poller<O> {
 
     fn place(&self, scope: &Ec2Scope) -> Ec2Place {
         let of_nodes = || self.state.read(|parts| region_of(parts.nodes.rows.rows().map(NodeRow::node)));
-        let region_of_nodes = if scope.region.is_none() { of_nodes() } else { None };
-        Ec2Place { region: scope.region.clone(), region_of_nodes }
+        let AwsSettings { region, endpoint, role } = scope.aws.clone();
+        let region_of_nodes = if region.is_none() { of_nodes() } else { None };
+        Ec2Place { region, region_of_nodes, endpoint, role }
+    }
+
+    /// What the subnets that the nodes have interfaces in have left; none while that is not known.
+    fn stocks(&self, scope: &Ec2Scope, nodes: &HashSet<InstanceId>) -> Option<Vec<Stock>> {
+        let views = lock(&self.polls.views);
+        let inventory = &views.get(scope)?.inventory;
+        let on_node = |interface: &&Interface| {
+            let attached = interface.attachment.as_ref().and_then(|attachment| attachment.instance.as_ref());
+            attached.is_some_and(|instance| nodes.contains(instance))
+        };
+        let used: HashSet<&SubnetId> =
+            inventory.interfaces.value()?.iter().filter(on_node).map(|interface| &interface.subnet).collect();
+        let subnets = inventory.subnets.value()?.iter().filter(|subnet| used.contains(&subnet.id));
+        let stock = |subnet: &Subnet| {
+            let size = 1_u32.checked_shl(32 - u32::from(subnet.cidr?.prefix_len()))?;
+            Some(Stock { subnet: subnet.id.clone(), free: subnet.available, usable: size.saturating_sub(5) })
+        };
+        Some(subnets.filter_map(stock).collect())
+    }
+
+    /// Notes how the reading goes, and says when its pace changes.
+    fn note<I: OpenInventory>(&self, scope: &Ec2Scope, reader: &Reader<'_, I>, interval: Duration) {
+        let progress = Progress { calls: reader.calls(), region: reader.region(), interval };
+        let before = lock(&self.polls.progress).insert(scope.clone(), progress);
+        if before.is_none_or(|before| before.interval != interval) {
+            tracing::debug!(seconds = interval.as_secs_f64(), "EC2 is read this often now");
+        }
     }
 
     fn wish(&self, scope: &Ec2Scope) -> InventoryScope {
@@ -466,7 +571,12 @@ impl Merge {
         let fault = now.fault.filter(|fault| !hidden(fault));
         let same = now.last_good.as_ref().is_none_or(|new| before.value() == Some(&new.value));
         self.news |= !same || fault != before.fault;
-        Reading { last_good: now.last_good.or(before.last_good), fault }
+        let last_good = match (before.last_good, now.last_good) {
+            // The rows stay those that snapshots share, and only their age moves.
+            (Some(old), Some(new)) if same => Some(Observed { value: old.value, as_of: new.as_of }),
+            (old, new) => new.or(old),
+        };
+        Reading { last_good, fault }
     }
 }
 
@@ -484,7 +594,6 @@ fn region_of<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use ipam_audit_core::source::Observed;
     use jiff::Timestamp;
 
     use super::*;
@@ -534,6 +643,10 @@ mod tests {
                 budget: Some(9),
                 ..CallStats::default()
             }]
+        }
+
+        fn region(&self) -> Option<(String, &'static str)> {
+            None
         }
     }
 

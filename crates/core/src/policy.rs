@@ -27,6 +27,8 @@ pub struct AuditPolicy {
     pub disabled_rules: BTreeSet<String>,
     /// Findings that are accepted.
     pub suppressions: Vec<Suppression>,
+    /// What the cluster is called; none for what its CNI, its nodes and their tags tell.
+    pub cluster: Option<Arc<str>>,
 }
 
 impl Default for AuditPolicy {
@@ -38,6 +40,7 @@ impl Default for AuditPolicy {
             subnets: Vec::new(),
             disabled_rules: BTreeSet::new(),
             suppressions: Vec::new(),
+            cluster: None,
         }
     }
 }

@@ -36,13 +36,15 @@ const NO_SUBNET: &str = "subnet-00000000000000000";
 pub(crate) struct Caller {
     client: Client,
     region: String,
+    /// The role that is assumed.
+    role: Option<String>,
     budget: Budget,
     counters: Arc<Counters>,
 }
 
 impl Caller {
-    pub(crate) fn new(client: Client, region: String) -> Self {
-        Self { client, region, budget: Budget::full(), counters: Arc::default() }
+    pub(crate) fn new(client: Client, region: String, role: Option<String>) -> Self {
+        Self { client, region, role, budget: Budget::full(), counters: Arc::default() }
     }
 
     pub(crate) fn region(&self) -> &str {
@@ -55,7 +57,7 @@ impl Caller {
 
     /// A failure in words, with the place it happened at.
     pub(crate) fn fault(&self, action: Action, failure: &Failure) -> SourceFault {
-        let place = Place { region: &self.region, endpoint: self.counters.endpoint() };
+        let place = Place { region: &self.region, endpoint: self.counters.endpoint(), role: self.role.as_deref() };
         failure.fault(action, place)
     }
 

@@ -40,6 +40,9 @@ const THROTTLES: [&str; 9] = [
 ];
 const EXPIRED_TOKENS: [&str; 3] = ["InvalidNextToken", "InvalidPaginationToken", "InvalidPaginationTokenException"];
 
+/// Not a code of EC2's: nothing was sent, for no credentials were found.
+const NONE_LOADED: &str = "CredentialsNotLoaded";
+
 /// Whether a code asks to come back later.
 pub(crate) fn is_throttle(code: &str) -> bool {
     THROTTLES.contains(&code)
@@ -58,6 +61,8 @@ pub(crate) struct Failure {
 pub(crate) struct Place<'a> {
     pub(crate) region: &'a str,
     pub(crate) endpoint: Option<&'a str>,
+    /// The role that is assumed for it.
+    pub(crate) role: Option<&'a str>,
 }
 
 impl Failure {
@@ -127,9 +132,17 @@ impl Failure {
                  `ipam-audit iam-policy` prints a policy with all it needs ({cause})",
                 action.iam()
             ),
+            FaultCategory::Credentials if self.has_code(&[NONE_LOADED]) => format!(
+                "no credentials: give the ServiceAccount a role (IRSA or EKS Pod Identity) whose trust policy names it, \
+                 or set AWS_PROFILE outside a cluster ({cause})"
+            ),
             FaultCategory::Credentials if self.code.is_some() => format!(
                 "AWS refuses the credentials in {region}: check that the role of the ServiceAccount exists and trusts it, \
                  and that keys set in the environment are still valid ({cause})"
+            ),
+            FaultCategory::Credentials if let Some(role) = place.role => format!(
+                "{role} cannot be assumed: its trust policy has to allow the role that ipam-audit runs as, with the external \
+                 id of spec.aws.assumeRole if it asks for one, and the latter role needs sts:AssumeRole on it ({cause})"
             ),
             FaultCategory::Credentials => format!(
                 "no credentials: give the ServiceAccount a role (IRSA or EKS Pod Identity) whose trust policy names it, \
@@ -179,8 +192,12 @@ fn by_code(code: &str, status: u16) -> FaultCategory {
 
 /// The failure to get credentials, which the SDK reports as one to send.
 fn credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
-    let error = chain(error).find(|error| error.is::<CredentialsError>())?;
-    Some(Failure { category: FaultCategory::Credentials, code: None, cause: deepest(error) })
+    let found = || chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>());
+    let outer = found().next()?;
+    // A role that is assumed has credentials below it, and it may be those that there are none of.
+    let none = found().any(|error| matches!(error, CredentialsError::CredentialsNotLoaded(_)));
+    let code = none.then(|| NONE_LOADED.to_owned());
+    Some(Failure { category: FaultCategory::Credentials, code, cause: deepest(outer) })
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -217,7 +234,7 @@ mod tests {
     use super::*;
 
     const PLACE: Place<'static> =
-        Place { region: "eu-central-1", endpoint: Some("https://ec2.eu-central-1.amazonaws.com") };
+        Place { region: "eu-central-1", endpoint: Some("https://ec2.eu-central-1.amazonaws.com"), role: None };
 
     fn answered(status: u16, code: &str) -> Failure {
         Failure::answered(status, Some(code), Some("The text of EC2."))

@@ -11,7 +11,7 @@ use ipam_audit_core::{
     source::{FaultCategory, Reading, SourceFault},
 };
 
-use crate::{action::Action, call::Caller, memory::Memory, meter::ActionStats, region::RegionChoice};
+use crate::{access::Access, action::Action, call::Caller, memory::Memory, meter::ActionStats};
 
 /// The longest that one request may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
@@ -25,16 +25,28 @@ pub struct AwsInventory {
     /// The client; none when no region is known, and so no endpoint.
     pub(crate) caller: Option<Caller>,
     pub(crate) memory: Memory,
+    region_from: &'static str,
 }
 
 impl AwsInventory {
-    /// Takes endpoint, profile and credentials from the SDK's standard environment and files, and the region too unless
-    /// one is stated.
+    /// Takes what is not stated from the SDK's standard environment and files.
     ///
     /// Nothing is read yet and nothing fails here: what is missing shows as the faults of the first reading.
-    pub async fn connect(region: &RegionChoice) -> Self {
-        let loader = Self::loader().region(region.provider());
-        Self::new(&Box::pin(loader.load()).await)
+    pub async fn connect(access: &Access) -> Self {
+        let loader = Self::loader().region(access.region.provider());
+        let config = Box::pin(loader.load()).await;
+        let region_from = access.region.told_by().await;
+        Self { region_from, ..Self::through(&config, access).await }
+    }
+
+    /// Endpoint and role as stated, everything else from a configuration of the SDK's.
+    #[doc(hidden)]
+    pub async fn through(config: &SdkConfig, access: &Access) -> Self {
+        let endpoint = access.endpoint.clone();
+        match &access.role {
+            Some(role) => Self::with(&role.assume(config).await, endpoint, Some(role.arn.clone())),
+            None => Self::with(config, endpoint, None),
+        }
     }
 
     /// The configuration that [`AwsInventory::connect`] starts from.
@@ -48,15 +60,28 @@ impl AwsInventory {
     /// From a configuration of the SDK's, for tests that must not depend on the environment they run in.
     #[doc(hidden)]
     pub fn new(config: &SdkConfig) -> Self {
+        Self::with(config, None, None)
+    }
+
+    fn with(config: &SdkConfig, endpoint: Option<String>, role: Option<String>) -> Self {
         let mut builder = aws_sdk_ec2::config::Builder::from(config);
+        if endpoint.is_some() {
+            builder.set_endpoint_url(endpoint);
+        }
         if config.app_name().is_none() {
             builder.set_app_name(AppName::new(APP_NAME).ok());
         }
         let region = config.region().map(ToString::to_string);
         Self {
-            caller: region.map(|region| Caller::new(Client::from_conf(builder.build()), region)),
+            caller: region.map(|region| Caller::new(Client::from_conf(builder.build()), region, role)),
             memory: Memory::default(),
+            region_from: "a configuration",
         }
+    }
+
+    /// The region that is read, and what told it.
+    pub fn region(&self) -> Option<(&str, &'static str)> {
+        self.caller.as_ref().map(|caller| (caller.region(), self.region_from))
     }
 
     /// Whether the environment, its files or the caller named a region.

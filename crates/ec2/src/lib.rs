@@ -3,8 +3,9 @@
 //! [`AwsInventory`] lists what an audit needs with as few calls as there are pages, inside a budget of its own per
 //! action, and turns every failure into one of few categories with a sentence that says what to do. Each part of the
 //! inventory fails alone, within seconds, and no type of the SDK leaves the crate. Endpoint, region, profile and
-//! credentials come from the SDK's standard environment and files; nothing here overrides them.
+//! credentials come from the SDK's standard environment and files, unless the user states them ([`Access`]).
 
+mod access;
 mod action;
 mod budget;
 mod call;
@@ -19,7 +20,12 @@ mod parts;
 mod region;
 mod vpc;
 
-pub use crate::{inventory::AwsInventory, meter::ActionStats, region::RegionChoice};
+pub use crate::{
+    access::{Access, Role},
+    inventory::AwsInventory,
+    meter::ActionStats,
+    region::RegionChoice,
+};
 
 #[cfg(test)]
 mod tests {

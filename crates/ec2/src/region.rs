@@ -27,6 +27,20 @@ impl RegionChoice {
         self.around(environment)
     }
 
+    /// What told the region that was found, in words.
+    pub(crate) async fn told_by(&self) -> &'static str {
+        if self.stated.is_some() {
+            return "spec.aws.region";
+        }
+        let environment = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new());
+        match (environment.region().await, &self.of_nodes) {
+            (Some(_), _) => "the environment of the controller",
+            (None, Some(_)) => "the zones of the nodes",
+            (None, None) => "the metadata of the controller's instance",
+        }
+    }
+
     fn around(&self, environment: impl ProvideRegion + 'static) -> RegionProviderChain {
         let region = |name: &Option<String>| name.clone().map(Region::new);
         RegionProviderChain::first_try(region(&self.stated)).or_else(environment).or_else(region(&self.of_nodes))

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     names::ANNOTATION_REQUESTED_AT,
     v1alpha1::{
-        AuditDisplay, IpamAudit, IpamAuditStatus, NodeIpamReportStatus, ProblemStatus, RulesStatus, SourceStatus,
-        SubnetIpamReportStatus, Totals, Truncated, WorstNode, WorstSubnet,
+        AuditDisplay, Discovered, DiscoveredValue, IpamAudit, IpamAuditStatus, NodeIpamReportStatus, ProblemStatus,
+        RulesStatus, SourceStatus, SubnetIpamReportStatus, Totals, Truncated, WorstNode, WorstSubnet,
     },
 };
 
@@ -91,6 +91,7 @@ pub fn render_audit(
         worst_subnets,
         findings,
         rules: rule_answers(ctx),
+        discovered: discovered(ctx),
         sources: outcome.sources.iter().map(|state| source(ctx, state)).collect(),
         display: display(ctx),
     };
@@ -227,6 +228,18 @@ fn rule_answers(ctx: &Context<'_>) -> RulesStatus {
         }
     }
     status
+}
+
+/// Which cluster, region and VPC this is about; nothing while nothing of them is known.
+fn discovered(ctx: &Context<'_>) -> Option<Discovered> {
+    let value = |value: &str, from: &str| DiscoveredValue { value: value.to_owned(), from: from.to_owned() };
+    let vpc_from = if ctx.place.vpc_is_stated { "spec.scope.vpcId" } else { "the interfaces of the nodes" };
+    let found = Discovered {
+        cluster_name: ctx.outcome.cluster.as_ref().map(|cluster| value(&cluster.name, cluster.from)),
+        region: ctx.place.region.as_ref().map(|(region, from)| value(region, from)),
+        vpc_id: ctx.outcome.vpc.as_ref().map(|vpc| value(vpc.as_str(), vpc_from)),
+    };
+    (found != Discovered::default()).then_some(found)
 }
 
 fn source(ctx: &Context<'_>, state: &SourceState) -> SourceStatus {

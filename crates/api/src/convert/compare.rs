@@ -113,13 +113,15 @@ impl SameIgnoringTimes for IpamAuditStatus {
             worst_subnets,
             findings,
             rules,
+            discovered,
             sources,
             truncated,
             display,
         } = self;
         (observed_generation, summary, totals, problems)
             == (&other.observed_generation, &other.summary, &other.totals, &other.problems)
-            && (rules, truncated, display) == (&other.rules, &other.truncated, &other.display)
+            && (rules, discovered, truncated, display)
+                == (&other.rules, &other.discovered, &other.truncated, &other.display)
             && *last_handled_request == other.last_handled_request
             && same_conditions(conditions, &other.conditions)
             && all(worst_nodes, &other.worst_nodes)

@@ -24,4 +24,4 @@ pub use compare::{SameIgnoringTimes, needs_write};
 pub use node::{keep_node, render_node};
 pub use objects::{node_report, owner_reference, subnet_report};
 pub use subnet::{keep_subnet, render_subnet};
-pub use trust::Context;
+pub use trust::{Context, ReadPlace};

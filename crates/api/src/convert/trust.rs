@@ -18,6 +18,16 @@ pub struct Context<'a> {
     inconclusive: BTreeSet<&'static str>,
     /// Of those, the rules whose sources this cluster has and this program reads.
     blinded: BTreeSet<&'static str>,
+    pub(super) place: ReadPlace,
+}
+
+/// Where EC2 is read, as far as only the reader knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadPlace {
+    /// The region, and what tells it.
+    pub region: Option<(String, &'static str)>,
+    /// Whether the spec names the VPC.
+    pub vpc_is_stated: bool,
 }
 
 /// What one source is good for.
@@ -85,7 +95,14 @@ impl<'a> Context<'a> {
             inconclusive: outcome.rules.iter().filter(silent).map(|rule| rule.code).collect(),
             blinded: outcome.rules.iter().filter(blinded).map(|rule| rule.code).collect(),
             trust,
+            place: ReadPlace::default(),
         }
+    }
+
+    /// The same with what the reader of EC2 knows of where it reads.
+    #[must_use]
+    pub fn at(self, place: ReadPlace) -> Self {
+        Self { place, ..self }
     }
 
     /// Whether the outcome's list of nodes is the whole list: only then is a node that is not in it gone.

@@ -64,6 +64,10 @@ pub struct IpamAuditStatus {
     #[serde(default)]
     pub rules: RulesStatus,
 
+    /// Which cluster, region and VPC were audited, and what tells that it is these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovered: Option<Discovered>,
+
     /// What was read, and what could not be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -222,6 +226,30 @@ pub struct RulesStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub disabled: Vec<String>,
+}
+
+/// Which cluster, region and VPC were audited. What is not known is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Discovered {
+    /// The name of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_name: Option<DiscoveredValue>,
+    /// The region that EC2 is read in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<DiscoveredValue>,
+    /// The VPC that is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<DiscoveredValue>,
+}
+
+/// A value, and what tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiscoveredValue {
+    /// The value.
+    pub value: String,
+    /// What tells it: a field of the spec, or where it was found.
+    pub from: String,
 }
 
 /// One source of data.

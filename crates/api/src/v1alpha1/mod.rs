@@ -14,11 +14,12 @@ mod parts;
 mod subnet_report;
 
 pub use audit_spec::{
-    AwsSpec, CniSpec, Gate, IpamAudit, IpamAuditSpec, NodeConditionSpec, NodeReports, OutputsSpec, OverrideSpec,
-    ScopeSpec, SuppressionSpec, ThresholdsSpec,
+    AssumeRoleSpec, AwsSpec, CniSpec, Gate, IpamAudit, IpamAuditSpec, NodeConditionSpec, NodeReports, OutputsSpec,
+    OverrideSpec, ScopeSpec, SuppressionSpec, ThresholdsSpec,
 };
 pub use audit_status::{
-    AuditDisplay, IpamAuditStatus, ProblemStatus, RulesStatus, SourceStatus, Totals, Truncated, WorstNode, WorstSubnet,
+    AuditDisplay, Discovered, DiscoveredValue, IpamAuditStatus, ProblemStatus, RulesStatus, SourceStatus, Totals,
+    Truncated, WorstNode, WorstSubnet,
 };
 pub use ipamd_spec::{IpamdScrape, IpamdSpec};
 pub use node_report::{

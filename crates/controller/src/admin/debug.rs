@@ -128,6 +128,7 @@ struct Scope {
     audits: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interval_seconds: Option<u64>,
+    now_every_seconds: Option<f64>,
     asked: bool,
     sources: Vec<SourceShown>,
     calls: Vec<Calls>,
@@ -236,12 +237,13 @@ impl Watch {
 
 impl Scope {
     fn of(report: ScopeReport, now: Timestamp) -> Self {
-        let ScopeReport { scope, audits, interval, asked, sources, calls } = report;
+        let ScopeReport { scope, audits, interval, now_every, asked, sources, calls } = report;
         Self {
-            region: scope.region,
+            region: scope.aws.region,
             vpc: scope.vpc,
             audits,
             interval_seconds: interval.map(|interval| interval.as_secs()),
+            now_every_seconds: now_every.map(|every| every.as_secs_f64()),
             asked,
             sources: sources.into_iter().map(|state| SourceShown::of(&state, now)).collect(),
             calls: calls.into_iter().map(Calls::of).collect(),

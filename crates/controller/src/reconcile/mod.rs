@@ -9,7 +9,10 @@ mod memory;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ipam_audit_api::{
-    convert::{Circumstances, Context as Rendering, SameIgnoringTimes, open_request, render_stalled, render_suspended},
+    convert::{
+        Circumstances, Context as Rendering, ReadPlace, SameIgnoringTimes, open_request, render_stalled,
+        render_suspended,
+    },
     settings::AuditSettings,
     v1alpha1::{IpamAudit, IpamAuditStatus},
 };
@@ -39,7 +42,7 @@ use crate::{
     ipamd::{Scrapes, Way},
     lease::Leadership,
     metrics::{Metrics, SPANS, Stage},
-    poll::{Ec2Scope, Polls},
+    poll::{Ec2Scope, Polls, Rhythm},
     publish::{Judgement, Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
     state::{Lens, Parts, Place, Polled, State, version},
@@ -147,7 +150,8 @@ impl Auditor {
         let snapshot = self.snapshot(&settings, seen);
         let earlier = self.earlier_looks(&audit);
         let outcome = self.evaluate(snapshot, &settings, earlier).await?;
-        let prepared = self.render(&audit, &outcome, &settings, circumstances).await?;
+        let place = ReadPlace { region: self.polls.region(scope), vpc_is_stated: settings.vpc.is_some() };
+        let prepared = self.render(&audit, &outcome, &settings, (circumstances, place)).await?;
         let needed = prepared.writes();
         let published = match self.publish(prepared).await {
             Err(Error::Publish { source, .. }) if source.is_unknown_field() => return self.say_outdated(&audit).await,
@@ -241,7 +245,7 @@ impl Auditor {
         audit: &Arc<IpamAudit>,
         outcome: &Arc<AuditOutcome>,
         settings: &Arc<AuditSettings>,
-        circumstances: Circumstances,
+        (circumstances, place): (Circumstances, ReadPlace),
     ) -> Result<Prepared, Error> {
         let _timer = self.metrics.time(Stage::Render);
         let name = audit.name_any();
@@ -251,7 +255,7 @@ impl Auditor {
         });
         let (audit, outcome, settings) = (audit.clone(), outcome.clone(), settings.clone());
         aside(move || {
-            let rendering = Rendering::new(&outcome, &settings.policy);
+            let rendering = Rendering::new(&outcome, &settings.policy).at(place);
             prepare(&audit, &outcome, &rendering, &observed, &settings, &circumstances)
         })
         .await
@@ -265,8 +269,14 @@ impl Auditor {
     /// Tells those who read EC2 and ipamd and the index what this audit looks at.
     fn wants(&self, audit: &IpamAudit, settings: &AuditSettings) -> Ec2Scope {
         let scope =
-            Ec2Scope { region: settings.region.clone(), vpc: settings.vpc.as_ref().map(|vpc| vpc.as_str().to_owned()) };
-        self.polls.want(&audit.name_any(), &scope, settings.interval);
+            Ec2Scope { aws: settings.aws.clone(), vpc: settings.vpc.as_ref().map(|vpc| vpc.as_str().to_owned()) };
+        let thresholds = &settings.policy.thresholds;
+        let rhythm = Rhythm {
+            interval: settings.interval,
+            low_percent: thresholds.subnet_free_percent,
+            low_addresses: thresholds.subnet_free_addresses,
+        };
+        self.polls.want(&audit.name_any(), &scope, rhythm);
         self.scrapes.want(&audit.name_any(), settings.ipamd.as_ref(), &settings.nodes);
         self.state.follow(place(settings));
         scope

@@ -105,6 +105,11 @@ impl LiveState {
         let help = "Requests that EC2 asked to repeat later";
         out.counter("ipam_audit_ec2_throttled", help, of(|stats| stats.throttles))?;
         out.counter("ipam_audit_ec2_failures", "Calls to EC2 that failed in the end", of(|stats| stats.failures))?;
+        let intervals = self.polls.intervals();
+        let intervals = intervals.iter().map(|(audit, every)| ([("audit", audit.as_str())], every.as_secs_f64()));
+        let help =
+            "Time between two readings of EC2 as it is now: shorter while a subnet runs low, longer after throttling";
+        out.gauge("ipam_audit_ec2_poll_interval_seconds", help, intervals)?;
         let budgets = calls.iter();
         #[expect(clippy::cast_precision_loss, reason = "budgets are tens of calls")]
         let budgets = budgets.filter_map(|(action, stats)| Some(([("action", *action)], stats.budget? as f64)));

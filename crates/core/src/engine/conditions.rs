@@ -8,7 +8,7 @@ use crate::{
     facts::{Answer, Facts, Kind, NodeFacts, Pool, SubnetFacts},
     finding::{Finding, Severity},
     ids::SubnetId,
-    outcome::{Condition, ConditionStatus, ConditionType, Problem, RuleAnswer, RuleResult},
+    outcome::{Condition, ConditionStatus, ConditionType, Problem, RuleResult},
     policy::AuditPolicy,
     rules::{self, RuleMeta},
     source::Source,
@@ -367,7 +367,7 @@ fn subnet_reconciled(trust: &Trust, subnet: &SubnetFacts<'_>, findings: &[Findin
 pub(super) fn of_audit(facts: &Facts<'_>, trust: &Trust, problems: &[Problem], rules: &[RuleResult]) -> Vec<Condition> {
     vec![
         audit_healthy(trust, problems),
-        data_complete(facts, rules),
+        super::complete::condition(facts, rules),
         audit_capacity(facts, trust),
         audit_reconciled(facts, trust, problems),
         audit_configuration(facts, trust, problems),
@@ -387,31 +387,6 @@ fn audit_healthy(trust: &Trust, problems: &[Problem]) -> Condition {
         0 => good(KIND, "NoFindings", "no findings"),
         _ => good(KIND, "BelowGate", "all findings are below the gate"),
     })
-}
-
-/// Every required source fresh: the message names what is not, and what could not be answered for it.
-fn data_complete(facts: &Facts<'_>, rules: &[RuleResult]) -> Condition {
-    const KIND: ConditionType = ConditionType::DataComplete;
-    let missed = facts.sources.iter().filter(|state| state.source.is_missed());
-    let faults: Vec<_> = missed.filter_map(|state| Some((state, state.fault.as_ref()?))).collect();
-    let Some((_, first)) = faults.first() else {
-        return good(KIND, "AllSourcesRead", "every required source was read");
-    };
-    let mut said: Vec<String> = Vec::new();
-    for (state, fault) in &faults {
-        let sentence = format!("{}: {}", state.source, fault.message);
-        if !said.contains(&sentence) {
-            said.push(sentence);
-        }
-    }
-    let silent: Vec<String> = rules
-        .iter()
-        .filter(|rule| matches!(rule.answer, RuleAnswer::Inconclusive { .. }))
-        .map(|rule| rule.code.to_owned())
-        .collect();
-    let unanswered =
-        if silent.is_empty() { String::new() } else { format!(". Inconclusive: {}", text::list(&silent, "and", 8)) };
-    bad(KIND, first.category.name(), format!("{}{unanswered}", said.join("; ")))
 }
 
 fn audit_capacity(facts: &Facts<'_>, trust: &Trust) -> Condition {

@@ -1,5 +1,6 @@
 //! Evaluate: snapshot and policy in, outcome out. Infallible and deterministic; two runs give the same bytes.
 
+mod complete;
 mod conditions;
 mod problems;
 mod run;
@@ -14,6 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     facts::{Blocks, Facts, NodeFacts, Pool, PoolInterface, SubnetFacts, lookup::Map},
     finding::{Finding, Home},
+    ids::VpcId,
     memory::Memory,
     outcome::{AuditOutcome, CniSeen, InterfaceOutcome, IpamdOutcome, NodeAddresses, NodeOutcome, SubnetOutcome},
     policy::AuditPolicy,
@@ -51,6 +53,8 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
         answer: summary::of(&facts, policy, &totals, &problems),
         conditions: conditions::of_audit(&facts, &trust, &problems, &rules),
         totals,
+        cluster: facts.cluster.clone(),
+        vpc: vpc(snapshot),
         sources: facts.sources.clone(),
         rules,
         problems,
@@ -62,6 +66,13 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
         nodes,
         subnets,
     }
+}
+
+/// The VPC that the view of EC2 is of.
+fn vpc(snapshot: &ClusterSnapshot) -> Option<VpcId> {
+    let of_vpcs = snapshot.ec2.vpcs.value().and_then(|vpcs| vpcs.first()).map(|vpc| &vpc.id);
+    let of_subnets = || snapshot.ec2.subnets.value().and_then(|subnets| subnets.first()).map(|subnet| &subnet.vpc);
+    of_vpcs.or_else(of_subnets).cloned()
 }
 
 /// Nodes whose addresses the VPC CNI does not manage, or whose pods have no IPv4 addresses: recognised, counted and left

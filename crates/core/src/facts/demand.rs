@@ -20,6 +20,7 @@ use crate::{
     ids::SubnetId,
     inventory::{Interface, Subnet},
     net::ADDRESSES_PER_PREFIX,
+    outcome::ClusterName,
     rows::Rows,
     snapshot::ClusterSnapshot,
 };
@@ -143,6 +144,7 @@ impl<'n, 'a> Demands<'n, 'a> {
         nodes: &'n [NodeFacts<'a>],
         networking: &CustomNetworking<'a>,
         discovery: &Discovery<'a>,
+        cluster: Option<&ClusterName>,
     ) -> Self {
         let mut demands = Self { nodes, by_subnet: Map::default(), settled: RefCell::default() };
         for (at, node) in nodes.iter().enumerate() {
@@ -168,7 +170,7 @@ impl<'n, 'a> Demands<'n, 'a> {
             }
         }
         let interfaces = snapshot.ec2.interfaces.value().unwrap_or(Rows::NONE);
-        for subnet in control_plane(interfaces, own_name(nodes).as_deref()) {
+        for subnet in control_plane(interfaces, cluster.map(|cluster| &*cluster.name)) {
             demands.at(subnet).roles.insert(Role::ControlPlane);
         }
         demands.price();
@@ -345,16 +347,6 @@ fn next_interface(node: &NodeFacts<'_>) -> Option<Take> {
         }
         SizingMode::ProvisioningDisabled => None,
     }
-}
-
-/// The cluster's name: the CNI's, or a tag that it puts on its interfaces.
-fn own_name(nodes: &[NodeFacts<'_>]) -> Option<String> {
-    let configured = nodes.iter().find_map(|node| node.cni.as_ref()?.config.cluster_name.as_deref());
-    let tagged = || {
-        let mut interfaces = nodes.iter().flat_map(|node| node.interfaces.iter().flatten());
-        interfaces.find_map(|interface| interface.tag("cluster.k8s.amazonaws.com/name"))
-    };
-    configured.or_else(tagged).map(ToOwned::to_owned)
 }
 
 /// Subnets with interfaces of the cluster's control plane; none while several clusters are in the VPC and nothing says

@@ -7,6 +7,7 @@
 mod advice;
 mod blocks;
 mod capacity;
+mod cluster;
 mod cni;
 pub(crate) mod demand;
 pub(crate) mod discovery;
@@ -36,6 +37,7 @@ use crate::{
     ids::{NodeName, SubnetId},
     inventory::Subnet,
     memory::Memory,
+    outcome::ClusterName,
     policy::AuditPolicy,
     snapshot::ClusterSnapshot,
     source::{Source, SourceState},
@@ -77,7 +79,9 @@ pub struct Facts<'a> {
     pub nodes: Vec<NodeFacts<'a>>,
     /// The owner of each of EC2's interfaces, in their order; empty while they are missing.
     pub owners: Vec<Owner>,
-    /// What this cluster is called, by its CNI and by the tags of its nodes' interfaces and instances. Often none.
+    /// The name of this cluster, and what tells it.
+    pub cluster: Option<ClusterName>,
+    /// All that this cluster is called, by its user, by its CNI and by the tags of its nodes' interfaces and instances. Often none.
     pub cluster_names: BTreeSet<Arc<str>>,
     /// Subnets that hold an interface of such a node, sorted by id. Empty while subnets or interfaces are missing.
     pub subnets: Vec<SubnetFacts<'a>>,
@@ -106,7 +110,8 @@ impl<'a> Facts<'a> {
         let (mut nodes, pods) = node::all(snapshot);
         mark_young(&mut nodes, snapshot, policy);
         ipamd::add(&mut nodes, snapshot);
-        let cluster_names = owner::cluster_names(snapshot, &nodes);
+        let cluster = cluster::name(snapshot, &nodes, policy);
+        let cluster_names = owner::cluster_names(snapshot, &nodes, cluster.as_ref());
         let owners = owner::all(snapshot, &nodes, pods.as_ref(), &cluster_names);
         let installation = installation::Installation::of(snapshot, &nodes);
         let advice = Advice::of(&nodes, policy);
@@ -115,7 +120,7 @@ impl<'a> Facts<'a> {
         let sources = snapshot.sources();
         let custom_networking = CustomNetworking::of(snapshot, &nodes);
         let discovery = Discovery::of(snapshot, &nodes);
-        let demands = demand::Demands::of(snapshot, &nodes, &custom_networking, &discovery);
+        let demands = demand::Demands::of(snapshot, &nodes, &custom_networking, &discovery, cluster.as_ref());
         let ledgers = snapshot.ec2.interfaces.value().map(|interfaces| Ledgers::of(&nodes, interfaces, &owners));
         let (subnets, further_subnets) =
             subnet::all(snapshot, demands, ledgers.unwrap_or_default(), &owners, policy, memory);
@@ -128,6 +133,7 @@ impl<'a> Facts<'a> {
             pods,
             nodes,
             owners,
+            cluster,
             cluster_names,
             subnets,
             further_subnets,

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub(crate) use super::cluster::clusters;
 use super::{
     lookup::{Map, Set},
     node::{self, NodeFacts},
@@ -14,8 +15,8 @@ use super::{
 };
 use crate::{
     ids::{EniId, InstanceId},
-    inventory::{CLUSTER_TAG_PREFIX, CLUSTER_TAGS, Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
-    outcome::OtherOwner,
+    inventory::{Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
+    outcome::{ClusterName, OtherOwner},
     rows::Rows,
     snapshot::{BranchUse, ClusterSnapshot, Platform},
 };
@@ -88,14 +89,6 @@ pub(crate) fn is_made(interface: &Interface) -> bool {
 /// Whether an interface carries the tag that the resource controller's cleaner looks for.
 pub(crate) fn has_owner_tag(interface: &Interface) -> bool {
     interface.tag(OWNER).is_some_and(|owner| OWNERS.contains(&owner))
-}
-
-/// The clusters that a resource says it belongs to.
-pub(crate) fn clusters(tags: &Tags) -> impl Iterator<Item = &str> {
-    tags.iter().filter_map(|(key, value)| match &**key {
-        key if CLUSTER_TAGS.contains(&key) => Some(&**value),
-        key => key.strip_prefix(CLUSTER_TAG_PREFIX).filter(|_| &**value == "owned"),
-    })
 }
 
 /// What tells one cluster's interfaces from another's.
@@ -203,8 +196,12 @@ impl<'a> Known<'a> {
 }
 
 /// What this cluster is called: as its CNI knows it, and by what it, its controller and its node groups write on what is its own.
-pub(super) fn cluster_names(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>]) -> BTreeSet<Arc<str>> {
-    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+pub(super) fn cluster_names(
+    snapshot: &ClusterSnapshot,
+    nodes: &[NodeFacts<'_>],
+    known: Option<&ClusterName>,
+) -> BTreeSet<Arc<str>> {
+    let mut names: BTreeSet<Arc<str>> = known.map(|known| known.name.clone()).into_iter().collect();
     let mut add = |name: &str| {
         if !names.contains(name) {
             names.insert(name.into());

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::{
     finding::{Finding, Severity},
+    ids::VpcId,
     memory::Memory,
     source::{Source, SourceState},
     text,
@@ -34,6 +35,10 @@ pub struct AuditOutcome {
     pub answer: Answer,
     /// The totals behind it.
     pub totals: Totals,
+    /// What the cluster is called, if anything tells.
+    pub cluster: Option<ClusterName>,
+    /// The VPC that was read.
+    pub vpc: Option<VpcId>,
     /// What is known of each source.
     pub sources: Vec<SourceState>,
     /// What each rule answered, in the registry's order.
@@ -56,6 +61,15 @@ pub struct AuditOutcome {
     pub nodes: Vec<NodeOutcome>,
     /// Every subnet with a role, sorted by id. Totals count only those that hold an interface of a node.
     pub subnets: Vec<SubnetOutcome>,
+}
+
+/// The name of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClusterName {
+    /// The name.
+    pub name: Arc<str>,
+    /// What tells it, in words.
+    pub from: &'static str,
 }
 
 /// The answer in a few sentences, each with its numbers. What is not known is left out.

@@ -274,7 +274,7 @@ fn answer_always(body: &str) -> String {
 }
 
 /// An HTTP server that gives everybody the same answer and hangs up, maybe before the length it has promised.
-fn serve(status: &str, promised: Option<usize>, body: &str) -> String {
+pub(crate) fn serve(status: &str, promised: Option<usize>, body: &str) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let length = promised.unwrap_or(body.len());

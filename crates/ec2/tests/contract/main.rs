@@ -11,6 +11,7 @@
     reason = "clippy takes the helpers of integration tests for shipped code"
 )]
 
+mod access;
 mod check;
 mod differences;
 mod faults;
