@@ -1,6 +1,6 @@
 //! The status of the audit itself: the answer, the worst, and what was read.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use ipam_audit_core::{
     finding::Severity,
@@ -28,14 +28,13 @@ use crate::{
     },
 };
 
-/// The reports of an audit as just rendered, by node and subnet: the audit shows the worst of them, with their
-/// conditions. Those that are not written need not be here.
-#[derive(Debug, Default)]
-pub struct Reports<'a> {
-    /// By the node's name.
-    pub nodes: BTreeMap<&'a str, &'a NodeIpamReportStatus>,
-    /// By the subnet's id.
-    pub subnets: BTreeMap<&'a str, &'a SubnetIpamReportStatus>,
+/// The reports of an audit as they are rendered now: the audit shows the worst of them, with their conditions. None for
+/// a subject that has no report.
+pub trait Reports {
+    /// What the report of a node says.
+    fn node(&self, node: &NodeOutcome) -> Option<NodeIpamReportStatus>;
+    /// What the report of a subnet says.
+    fn subnet(&self, subnet: &SubnetOutcome) -> Option<SubnetIpamReportStatus>;
 }
 
 /// The value of the annotation that asks for an audit now, if no audit has answered it.
@@ -63,7 +62,7 @@ pub fn render_audit(
     ctx: &Context<'_>,
     generation: Option<i64>,
     previous: Option<&IpamAuditStatus>,
-    reports: &Reports<'_>,
+    reports: &impl Reports,
     circumstances: &Circumstances,
 ) -> IpamAuditStatus {
     let none = IpamAuditStatus::default();
@@ -252,7 +251,7 @@ fn source(ctx: &Context<'_>, state: &SourceState) -> SourceStatus {
 }
 
 /// The worst nodes: by their worst finding, then those with waiting pods, then those that hold most for nobody.
-fn worst_nodes(ctx: &Context<'_>, before: &IpamAuditStatus, reports: &Reports<'_>) -> Vec<WorstNode> {
+fn worst_nodes(ctx: &Context<'_>, before: &IpamAuditStatus, reports: &impl Reports) -> Vec<WorstNode> {
     let badness = |node: &&NodeOutcome| {
         let severity = node.findings.first().map(|finding| finding.severity);
         let idle = node.addresses.map(|addresses| addresses.idle);
@@ -263,16 +262,14 @@ fn worst_nodes(ctx: &Context<'_>, before: &IpamAuditStatus, reports: &Reports<'_
     nodes.into_iter().take(MAX_WORST).map(|node| worst_node(ctx, node, before, reports)).collect()
 }
 
-fn worst_node(ctx: &Context<'_>, node: &NodeOutcome, before: &IpamAuditStatus, reports: &Reports<'_>) -> WorstNode {
+fn worst_node(ctx: &Context<'_>, node: &NodeOutcome, before: &IpamAuditStatus, reports: &impl Reports) -> WorstNode {
     let name = node.name.as_str();
-    let status = if let Some(written) = reports.nodes.get(name) {
-        (*written).clone()
-    } else {
+    let status = reports.node(node).unwrap_or_else(|| {
         // Without a report, the audit itself remembers since when its worst nodes are as they are.
         let known = before.worst_nodes.iter().find(|worst| worst.name == name);
         let conditions = known.map(|known| known.conditions.clone()).unwrap_or_default();
         render_node(ctx, node, Some(&NodeIpamReportStatus { conditions, ..NodeIpamReportStatus::default() }))
-    };
+    });
     WorstNode {
         name: name.to_owned(),
         node_group: status.node_group,
@@ -285,7 +282,7 @@ fn worst_node(ctx: &Context<'_>, node: &NodeOutcome, before: &IpamAuditStatus, r
 }
 
 /// The worst subnets: by their worst finding, then those with fewest free addresses.
-fn worst_subnets(ctx: &Context<'_>, before: &IpamAuditStatus, reports: &Reports<'_>) -> Vec<WorstSubnet> {
+fn worst_subnets(ctx: &Context<'_>, before: &IpamAuditStatus, reports: &impl Reports) -> Vec<WorstSubnet> {
     let badness = |subnet: &&SubnetOutcome| {
         let severity = subnet.findings.first().map(|finding| finding.severity);
         (Reverse((severity, is_unhealthy(&subnet.conditions))), subnet.free)
@@ -299,16 +296,14 @@ fn worst_subnet(
     ctx: &Context<'_>,
     subnet: &SubnetOutcome,
     before: &IpamAuditStatus,
-    reports: &Reports<'_>,
+    reports: &impl Reports,
 ) -> WorstSubnet {
     let id = subnet.id.as_str();
-    let status = if let Some(written) = reports.subnets.get(id) {
-        (*written).clone()
-    } else {
+    let status = reports.subnet(subnet).unwrap_or_else(|| {
         let known = before.worst_subnets.iter().find(|worst| worst.name == id);
         let conditions = known.map(|known| known.conditions.clone()).unwrap_or_default();
         render_subnet(ctx, subnet, Some(&SubnetIpamReportStatus { conditions, ..SubnetIpamReportStatus::default() }))
-    };
+    });
     WorstSubnet {
         name: id.to_owned(),
         zone: status.zone,

@@ -1,12 +1,27 @@
 //! Whether a status says something new. What does not is not written.
 
+use std::{
+    fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+};
+
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
+use kube::{Resource, ResourceExt};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::conditions::find;
-use crate::v1alpha1::{
-    Finding, IpamAuditStatus, Ipamd, NodeIpamReportStatus, SourceStatus, SubnetIpamReportStatus, WorstNode, WorstSubnet,
+use crate::{
+    names::{LABEL_AUDIT, LABEL_MANAGED_BY, LABEL_NODE, LABEL_SUBNET, LABEL_ZONE},
+    v1alpha1::{
+        Finding, IpamAudit, IpamAuditStatus, NodeIpamReport, NodeIpamReportStatus, SourceStatus, SubnetIpamReport,
+        SubnetIpamReportStatus, WorstNode, WorstSubnet,
+    },
 };
+
+/// The labels that this program sets.
+const LABELS: [&str; 5] = [LABEL_MANAGED_BY, LABEL_AUDIT, LABEL_NODE, LABEL_SUBNET, LABEL_ZONE];
 
 /// Equality of what is said, whenever it was said.
 ///
@@ -42,14 +57,6 @@ fn same_conditions(one: &[Condition], other: &[Condition]) -> bool {
         })
     };
     one.len() == other.len() && one.iter().all(same)
-}
-
-fn same_ipamd(one: Option<&Ipamd>, other: Option<&Ipamd>) -> bool {
-    let said = |ipamd: &Ipamd| {
-        let Ipamd { reachable, total, assigned, interfaces, as_of: _ } = ipamd;
-        (*reachable, *total, *assigned, *interfaces)
-    };
-    one.map(said) == other.map(said)
 }
 
 impl SameIgnoringTimes for Finding {
@@ -131,67 +138,99 @@ impl SameIgnoringTimes for IpamAuditStatus {
     }
 }
 
-impl SameIgnoringTimes for NodeIpamReportStatus {
-    fn same_ignoring_times(&self, other: &Self) -> bool {
-        let Self {
-            conditions,
-            findings,
-            truncated_findings,
-            node_group,
-            instance_type,
-            zone,
-            subnet,
-            cordoned,
-            max_pods,
-            capacity,
-            interfaces,
-            addresses,
-            pods,
-            waiting_pods,
-            branches,
-            cni,
-            ipamd,
-            stale_sources,
-            display,
-        } = self;
-        (node_group, instance_type, zone, subnet, cordoned, max_pods)
-            == (&other.node_group, &other.instance_type, &other.zone, &other.subnet, &other.cordoned, &other.max_pods)
-            && (interfaces, addresses, pods, waiting_pods, branches, cni)
-                == (&other.interfaces, &other.addresses, &other.pods, &other.waiting_pods, &other.branches, &other.cni)
-            && same_ipamd(ipamd.as_ref(), other.ipamd.as_ref())
-            && (capacity, truncated_findings, stale_sources, display)
-                == (&other.capacity, &other.truncated_findings, &other.stale_sources, &other.display)
-            && same_conditions(conditions, &other.conditions)
-            && all(findings, &other.findings)
+/// A report, as far as two of them can say the same at different times.
+pub trait Said: Resource<DynamicType = ()> + Sized {
+    /// The status of its kind.
+    type Status: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Its status.
+    fn status(&self) -> Option<&Self::Status>;
+
+    /// Takes the times out, and puts into order what has none.
+    fn timeless(status: &mut Self::Status);
+
+    /// The findings of a status.
+    fn findings(status: &Self::Status) -> &[Finding];
+
+    /// What is this program's own of an object: what others may add is left out.
+    fn own_parts(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for label in LABELS {
+            self.labels().get(label).hash(&mut hasher);
+        }
+        let ours = |owner: &&OwnerReference| owner.kind == IpamAudit::kind(&());
+        for owner in self.owner_references().iter().filter(ours) {
+            (&owner.name, &owner.uid, owner.controller).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 
-impl SameIgnoringTimes for SubnetIpamReportStatus {
-    fn same_ignoring_times(&self, other: &Self) -> bool {
-        let Self {
-            conditions,
-            findings,
-            truncated_findings,
-            zone,
-            cidr,
-            nodes,
-            addresses,
-            free_prefixes,
-            blocks,
-            roles,
-            needs,
-            others,
-            new_node_takes,
-            runway,
-            stale_sources,
-            display,
-        } = self;
-        (zone, cidr, nodes, addresses) == (&other.zone, &other.cidr, &other.nodes, &other.addresses)
-            && (blocks, roles, needs, others) == (&other.blocks, &other.roles, &other.needs, &other.others)
-            && (free_prefixes, new_node_takes, runway) == (&other.free_prefixes, &other.new_node_takes, &other.runway)
-            && (truncated_findings, stale_sources, display)
-                == (&other.truncated_findings, &other.stale_sources, &other.display)
-            && same_conditions(conditions, &other.conditions)
-            && all(findings, &other.findings)
+/// What a status says, whenever it was said, as a number: two that say the same have the same.
+pub fn digest<K: Said>(mut status: K::Status) -> u64 {
+    struct Into(DefaultHasher);
+
+    impl io::Write for Into {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    K::timeless(&mut status);
+    let mut hasher = Into(DefaultHasher::new());
+    // These types have no maps with odd keys, and hashing does not fail.
+    match serde_json::to_writer(&mut hasher, &status) {
+        Ok(()) => hasher.0.finish(),
+        Err(_) => 0,
+    }
+}
+
+/// Conditions are a map by type: the API server may keep them in another order.
+fn without_times(conditions: &mut [Condition], findings: &mut [Finding]) {
+    let never = Time(Timestamp::UNIX_EPOCH);
+    conditions.iter_mut().for_each(|condition| condition.last_transition_time = never.clone());
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    for finding in findings {
+        (finding.first_seen, finding.last_seen) = (never.clone(), never.clone());
+    }
+}
+
+impl Said for NodeIpamReport {
+    type Status = NodeIpamReportStatus;
+
+    fn status(&self) -> Option<&NodeIpamReportStatus> {
+        self.status.as_ref()
+    }
+
+    fn timeless(status: &mut NodeIpamReportStatus) {
+        without_times(&mut status.conditions, &mut status.findings);
+        if let Some(ipamd) = &mut status.ipamd {
+            ipamd.as_of = None;
+        }
+    }
+
+    fn findings(status: &NodeIpamReportStatus) -> &[Finding] {
+        &status.findings
+    }
+}
+
+impl Said for SubnetIpamReport {
+    type Status = SubnetIpamReportStatus;
+
+    fn status(&self) -> Option<&SubnetIpamReportStatus> {
+        self.status.as_ref()
+    }
+
+    fn timeless(status: &mut SubnetIpamReportStatus) {
+        without_times(&mut status.conditions, &mut status.findings);
+    }
+
+    fn findings(status: &SubnetIpamReportStatus) -> &[Finding] {
+        &status.findings
     }
 }

@@ -20,7 +20,7 @@ mod trust;
 pub use audit::{Circumstances, Reports, open_request, render_audit, render_stalled, render_suspended};
 pub(crate) use bounds::clip;
 pub use bounds::{MAX_STATUS_BYTES, MAX_WORST};
-pub use compare::{SameIgnoringTimes, needs_write};
+pub use compare::{Said, SameIgnoringTimes, digest, needs_write};
 pub use node::{keep_node, render_node};
 pub use objects::{node_report, owner_reference, subnet_report};
 pub use subnet::{keep_subnet, render_subnet};

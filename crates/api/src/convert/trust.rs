@@ -119,6 +119,12 @@ impl<'a> Context<'a> {
         self.trust.get(&source).copied().unwrap_or(Trust::Pending)
     }
 
+    /// Whether what was known before has a part in a report whose findings have these codes: something cannot be seen
+    /// now, or a rule that found something could not look again.
+    pub fn needs_before<'c>(&self, mut codes: impl Iterator<Item = &'c str>) -> bool {
+        self.trust.values().any(|trust| trust.is_lost()) || codes.any(|code| self.is_inconclusive(code))
+    }
+
     /// The first of some sources that was never read, so that nothing is known by it.
     pub(super) fn lost(&self, sources: &[Source]) -> Option<Source> {
         sources.iter().copied().find(|source| self.trust(*source).is_lost())

@@ -88,6 +88,35 @@ impl Draft {
     }
 }
 
+/// Drafts as they are gathered. No more are kept than can be sent: a first publication may have thousands.
+#[derive(Debug)]
+pub(crate) struct Told {
+    drafts: Vec<Draft>,
+    left_out: usize,
+    most: usize,
+}
+
+impl Told {
+    pub(crate) fn add(&mut self, drafts: Vec<Draft>) {
+        self.drafts.extend(drafts);
+        if self.drafts.len() > self.most.saturating_mul(4).max(64) {
+            self.sort_out();
+        }
+    }
+
+    fn shed(mut self) -> Self {
+        self.sort_out();
+        self
+    }
+
+    /// Keeps the worst. What is new comes before what is over.
+    fn sort_out(&mut self) {
+        self.drafts.sort_by_key(|draft| (draft.kind == "Normal", Reverse(draft.severity)));
+        self.left_out += self.drafts.len().saturating_sub(self.most);
+        self.drafts.truncate(self.most);
+    }
+}
+
 /// At most so many events a minute and audit.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -106,12 +135,16 @@ impl Budget {
         Self { per_minute, spent: Mutex::default() }
     }
 
+    /// Where the drafts of one publication are gathered.
+    pub(crate) fn gather(&self) -> Told {
+        Told { drafts: Vec::new(), left_out: 0, most: usize::try_from(self.per_minute).unwrap_or(usize::MAX) }
+    }
+
     /// The drafts that may be sent now, the worst first, and one that stands for the rest.
-    pub(crate) fn admit(&self, audit: &ObjectReference, mut drafts: Vec<Draft>) -> Vec<Draft> {
-        // What is new comes before what is over, and the worst before the rest.
-        drafts.sort_by_key(|draft| (draft.kind == "Normal", Reverse(draft.severity)));
-        let wanted = drafts.len();
-        let granted = self.take(audit.name.as_deref().unwrap_or_default(), wanted);
+    pub(crate) fn admit(&self, audit: &ObjectReference, told: Told) -> Vec<Draft> {
+        let Told { mut drafts, left_out, .. } = told.shed();
+        let (kept, wanted) = (drafts.len(), drafts.len() + left_out);
+        let granted = self.take(audit.name.as_deref().unwrap_or_default(), kept);
         drafts.truncate(granted);
         if granted < wanted {
             drafts.push(Draft::roll_up(audit.clone(), wanted - granted));
@@ -201,9 +234,12 @@ mod tests {
     async fn what_goes_beyond_the_budget_is_one_event_with_the_number() {
         let budget = Budget::new(3);
         let drafts = |count: usize| {
-            let mut drafts = vec![Draft::new(&opened(Severity::Warning, ""), node(), None); count - 1];
-            drafts.push(Draft::new(&opened(Severity::Critical, ""), node(), None));
-            drafts
+            let mut told = budget.gather();
+            for _ in 1..count {
+                told.add(vec![Draft::new(&opened(Severity::Warning, ""), node(), None)]);
+            }
+            told.add(vec![Draft::new(&opened(Severity::Critical, ""), node(), None)]);
+            told
         };
         let admitted = budget.admit(&node(), drafts(10));
         assert_eq!(admitted.len(), 4);
@@ -211,5 +247,9 @@ mod tests {
         assert!(admitted[3].note.starts_with("7 more findings"), "{}", admitted[3].note);
         tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(budget.admit(&node(), drafts(3)).len(), 3, "a minute later there is room again");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        let admitted = budget.admit(&node(), drafts(1000));
+        assert_eq!((admitted.len(), admitted[0].severity), (4, Severity::Critical));
+        assert!(admitted[3].note.starts_with("997 more findings"), "{}", admitted[3].note);
     }
 }

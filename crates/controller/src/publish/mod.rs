@@ -21,16 +21,16 @@ use kube::{Resource, ResourceExt, api::Preconditions, core::TypeMeta};
 use serde::Serialize;
 
 pub(crate) use events::Budget;
-pub(crate) use prepare::{Observed, Prepared, Write, prepare};
+pub(crate) use prepare::{Material, Observed, Prepared, Write, prepare};
 pub(crate) use pressure::{Board, Judgement, Keeper};
 pub(crate) use writer::{OurKind, WriteError, Writer};
 
-use self::events::Draft;
+use self::events::{Draft, Told};
 use crate::{
     call::CallError,
     error::Error,
     metrics::Metrics,
-    state::{Changed, Report, State},
+    state::{Changed, Kept, Report, State},
 };
 
 /// Progress of a long publication is told each time so many objects were written.
@@ -56,8 +56,8 @@ pub(crate) trait Published: OurKind + Report {
     fn status_patch(&self) -> impl Serialize;
     /// The node that it is about, if it is about one.
     fn node(&self) -> Option<&str>;
-    /// The version in which the API server has it, if nothing newer is known of it.
-    fn version(self: &Arc<Self>, state: &State) -> Option<u64>;
+    /// The version in which the API server has a report, if nothing newer is known of it.
+    fn version_of(state: &State, name: &Arc<str>, report: &Arc<Kept<Self>>) -> Option<u64>;
     /// Tells the index what the API server has now.
     fn remember(self, state: &State);
     /// Tells the index that the API server has it no more.
@@ -77,8 +77,8 @@ impl Published for NodeIpamReport {
         Some(&self.spec.node)
     }
 
-    fn version(self: &Arc<Self>, state: &State) -> Option<u64> {
-        state.read(|parts| parts.node_reports.rows.version_of(self))
+    fn version_of(state: &State, name: &Arc<str>, report: &Arc<Kept<Self>>) -> Option<u64> {
+        state.read(|parts| parts.node_reports.rows.version_of(name, report))
     }
 
     fn remember(self, state: &State) {
@@ -103,8 +103,8 @@ impl Published for SubnetIpamReport {
         None
     }
 
-    fn version(self: &Arc<Self>, state: &State) -> Option<u64> {
-        state.read(|parts| parts.subnet_reports.rows.version_of(self))
+    fn version_of(state: &State, name: &Arc<str>, report: &Arc<Kept<Self>>) -> Option<u64> {
+        state.read(|parts| parts.subnet_reports.rows.version_of(name, report))
     }
 
     fn remember(self, state: &State) {
@@ -211,12 +211,19 @@ impl Publisher {
     /// Writes everything. What could not be written is tried again by the next audit, which finds it missing.
     pub(crate) async fn publish(&self, prepared: Prepared) -> Result<Publication, Error> {
         let total = prepared.writes();
-        let Prepared { audit, nodes, subnets, gone_nodes, gone_subnets, status, events, pressure } = prepared;
+        let Prepared { audit, material, nodes, subnets, gone_nodes, gone_subnets, status, events, pressure } = prepared;
+        let context = material.context();
+        let render = material.render(&context);
         self.pressures.say(audit.name.as_deref().unwrap_or_default(), pressure);
         let mut failures = Failures::default();
         let mut published = Publication::default();
-        let mut told = self.reports(subnets, &mut published, &mut failures).await;
-        told.extend(self.reports(nodes, &mut published, &mut failures).await);
+        let mut told = self.budget.gather();
+        let number = subnets.len();
+        let turns = subnets.into_iter().filter_map(|needed| render.subnet_write(&needed));
+        self.reports((number, turns), &mut told, &mut published, &mut failures).await;
+        let number = nodes.len();
+        let turns = nodes.into_iter().filter_map(|needed| render.node_write(&needed));
+        self.reports((number, turns), &mut told, &mut published, &mut failures).await;
         self.delete::<SubnetIpamReport>(gone_subnets, &mut published, &mut failures).await;
         self.delete::<NodeIpamReport>(gone_nodes, &mut published, &mut failures).await;
         if let Some(status) = status.filter(|_| !failures.are_final()) {
@@ -225,7 +232,7 @@ impl Publisher {
                 Ok(written) => {
                     published.written += 1;
                     published.audit = Some(written);
-                    told.extend(events);
+                    told.add(events);
                 }
                 Err(error) => failures.note(&name, error),
             }
@@ -246,21 +253,20 @@ impl Publisher {
         self.writer.merge_status::<IpamAudit>(&self.metrics, name, &known).await.map(drop)
     }
 
+    /// Writes reports as their turns come.
     async fn reports<K: Published>(
         &self,
-        writes: Vec<Write<K>>,
+        (total, turns): (usize, impl Iterator<Item = Write<K>>),
+        told: &mut Told,
         published: &mut Publication,
         failures: &mut Failures,
-    ) -> Vec<Draft> {
-        let total = writes.len();
-        let mut told = Vec::new();
+    ) {
         if failures.are_final() {
-            return told;
+            return;
         }
-        let mut done = stream::iter(writes)
-            .map(|write| async {
-                let name = write.report.name_any();
-                let events = write.events.clone();
+        let mut done = stream::iter(turns)
+            .map(|mut write| async {
+                let (name, events) = (write.report.name_any(), std::mem::take(&mut write.events));
                 (name, events, self.report(write).await)
             })
             .buffer_unordered(self.writer.concurrency);
@@ -270,7 +276,7 @@ impl Publisher {
             match result {
                 Ok(()) => {
                     published.written += 1;
-                    told.extend(events);
+                    told.add(events);
                 }
                 Err(error) => failures.note(&name, error),
             }
@@ -281,7 +287,6 @@ impl Publisher {
                 break;
             }
         }
-        told
     }
 
     async fn report<K: Published>(&self, write: Write<K>) -> Result<(), WriteError> {
@@ -297,14 +302,19 @@ impl Publisher {
 
     /// Deletes reports as they were when it was found that nothing is to be said in them. One that somebody has written
     /// since is left alone: that is a change, and the next audit judges it.
-    async fn delete<K: Published>(&self, gone: Vec<Arc<K>>, published: &mut Publication, failures: &mut Failures) {
+    async fn delete<K: Published>(
+        &self,
+        gone: Vec<(Arc<str>, Arc<Kept<K>>)>,
+        published: &mut Publication,
+        failures: &mut Failures,
+    ) {
         if failures.are_final() {
             return;
         }
         let mut done = stream::iter(gone)
-            .map(|report| async move {
-                let deleted = self.delete_one(&report).await;
-                (report.name_any(), deleted)
+            .map(|(name, report)| async move {
+                let deleted = self.delete_one(&name, &report).await;
+                (name, deleted)
             })
             .buffer_unordered(self.writer.concurrency);
         while let Some((name, result)) = done.next().await {
@@ -324,7 +334,8 @@ impl Publisher {
 
     /// Whether it could be deleted and was. A watch that hangs without a word makes the index miss a node: whether one is
     /// really gone is asked once more, where it costs nothing.
-    async fn delete_one<K: Published>(&self, report: &Arc<K>) -> Result<bool, WriteError> {
+    async fn delete_one<K: Published>(&self, name: &Arc<str>, kept: &Arc<Kept<K>>) -> Result<bool, WriteError> {
+        let Some(report) = kept.report() else { return Ok(false) };
         let missed = report.node().filter(|node| !self.state.read(|parts| parts.nodes.rows.knows(node)));
         if let Some(node) = missed
             && self.writer.is_there(node).await?
@@ -332,9 +343,9 @@ impl Publisher {
             tracing::warn!(node, "the watch of nodes is behind: the node is there, and so its report stays");
             return Ok(false);
         }
-        let Some(version) = report.version(&self.state) else { return Ok(false) };
+        let Some(version) = K::version_of(&self.state, name, kept) else { return Ok(false) };
         let seen = Preconditions { uid: report.uid(), resource_version: Some(version.to_string()) };
-        self.writer.delete::<K>(&self.metrics, &report.name_any(), seen).await.map(|()| true)
+        self.writer.delete::<K>(&self.metrics, name, seen).await.map(|()| true)
     }
 
     /// Sends events. One that cannot be sent is a warning: the report says the same.

@@ -1,32 +1,43 @@
 //! Render: an outcome and what is in the cluster become the writes that are needed. Pure; no client in sight.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
 use ipam_audit_api::{
     convert::{
-        Circumstances, Context, Reports, SameIgnoringTimes, keep_node, keep_subnet, needs_write, node_report,
-        render_audit, render_node, render_subnet, subnet_report,
+        Circumstances, Context, ReadPlace, Reports, keep_node, keep_subnet, needs_write, node_report, render_audit,
+        render_node, render_subnet, subnet_report,
     },
+    names::report_name,
     settings::AuditSettings,
     transition::{Transition, transitions},
-    v1alpha1::{Finding, IpamAudit, IpamAuditStatus, NodeIpamReport, NodeReports, SubnetIpamReport},
+    v1alpha1::{
+        Finding, IpamAudit, IpamAuditStatus, NodeIpamReport, NodeIpamReportStatus, SubnetIpamReport,
+        SubnetIpamReportStatus,
+    },
 };
-use ipam_audit_core::{finding::POD_UID, outcome::AuditOutcome};
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use ipam_audit_core::{
+    finding::POD_UID,
+    outcome::{AuditOutcome, NodeOutcome, SubnetOutcome},
+};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
 use super::{events::Draft, pressure::Judgement};
+use crate::state::{Keepable, Kept};
 
 /// The reports of one audit as they are in the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    pub(crate) nodes: HashMap<Arc<str>, Arc<NodeIpamReport>>,
-    pub(crate) subnets: HashMap<Arc<str>, Arc<SubnetIpamReport>>,
+    pub(crate) nodes: Known<NodeIpamReport>,
+    pub(crate) subnets: Known<SubnetIpamReport>,
 }
+
+/// The reports of one kind, by name.
+pub(crate) type Known<K> = HashMap<Arc<str>, Arc<Kept<K>>>;
 
 /// One report that has to be written.
 #[derive(Debug)]
@@ -38,14 +49,42 @@ pub(crate) struct Write<K> {
     pub(crate) events: Vec<Draft>,
 }
 
+/// That a report has to be written. It is rendered when its turn comes: the first publication of a large cluster writes
+/// thousands of reports, and all at once they would take more memory than everything else.
+#[derive(Debug)]
+pub(crate) struct Needed<K> {
+    about: About<K>,
+    object: bool,
+}
+
+#[derive(Debug)]
+enum About<K> {
+    /// What the outcome has at this place.
+    Seen(usize),
+    /// What cannot be seen now, of which nothing is proven any more.
+    Unseen(Arc<Kept<K>>),
+}
+
+/// What reports are rendered from.
+#[derive(Debug)]
+pub(crate) struct Material {
+    pub(crate) audit: Arc<IpamAudit>,
+    pub(crate) outcome: Arc<AuditOutcome>,
+    pub(crate) settings: Arc<AuditSettings>,
+    pub(crate) observed: Observed,
+    /// Where EC2 was read.
+    pub(crate) place: ReadPlace,
+}
+
 /// Everything that one audit has to write.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) audit: ObjectReference,
-    pub(crate) nodes: Vec<Write<NodeIpamReport>>,
-    pub(crate) subnets: Vec<Write<SubnetIpamReport>>,
-    pub(crate) gone_nodes: Vec<Arc<NodeIpamReport>>,
-    pub(crate) gone_subnets: Vec<Arc<SubnetIpamReport>>,
+    pub(crate) material: Material,
+    pub(crate) nodes: Vec<Needed<NodeIpamReport>>,
+    pub(crate) subnets: Vec<Needed<SubnetIpamReport>>,
+    pub(crate) gone_nodes: Vec<(Arc<str>, Arc<Kept<NodeIpamReport>>)>,
+    pub(crate) gone_subnets: Vec<(Arc<str>, Arc<Kept<SubnetIpamReport>>)>,
     /// The audit's own status, if it has to be written.
     pub(crate) status: Option<IpamAuditStatus>,
     /// Transitions of findings of the audit itself.
@@ -65,178 +104,176 @@ impl Prepared {
     }
 }
 
+impl Material {
+    /// What the outcome's sources are good for.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context::new(&self.outcome, &self.settings.policy).at(self.place.clone())
+    }
+
+    /// Renders with a context of this material.
+    pub(crate) fn render<'a>(&'a self, context: &'a Context<'a>) -> Render<'a> {
+        Render { material: self, reference: self.audit.object_ref(&()), context }
+    }
+}
+
 /// What has to be written so that the cluster says what the outcome says.
-pub(crate) fn prepare(
-    audit: &IpamAudit,
-    outcome: &AuditOutcome,
-    context: &Context<'_>,
-    observed: &Observed,
-    settings: &AuditSettings,
-    circumstances: &Circumstances,
-) -> Prepared {
-    let render =
-        Render { audit, reference: audit.object_ref(&()), context, events: settings.events, now: outcome.taken_at };
-    let nodes = render.nodes(outcome, &observed.nodes, settings.node_reports);
-    let subnets = render.subnets(outcome, &observed.subnets);
+pub(crate) fn prepare(material: Material, circumstances: &Circumstances) -> Prepared {
+    let Material { audit, outcome, settings, .. } = &material;
+    let context = material.context();
+    let render = material.render(&context);
+    let (nodes, gone_nodes) = render.nodes();
+    let (subnets, gone_subnets) = render.subnets();
     let before = audit.status.as_ref();
-    let status = {
-        let reports = Reports {
-            nodes: by_subject(&nodes.desired, |report| report.spec.node.as_str(), |report| report.status.as_ref()),
-            subnets: by_subject(
-                &subnets.desired,
-                |report| report.spec.subnet.as_str(),
-                |report| report.status.as_ref(),
-            ),
-        };
-        render_audit(context, audit.metadata.generation, before, &reports, circumstances)
-    };
+    let status = render_audit(&context, audit.metadata.generation, before, &render, circumstances);
     let old_findings = before.map(|status| status.findings.as_slice()).unwrap_or_default();
     let events = render.events_about(&render.reference, None, old_findings, &status.findings);
     let heartbeat = settings.heartbeat.and_then(|every| SignedDuration::try_from(every).ok());
     let written = needs_write(before, &status, heartbeat, outcome.taken_at);
+    let pressure = Judgement::of(outcome, &context, settings.node_condition);
     Prepared {
-        nodes: writes(nodes.desired),
-        subnets: writes(subnets.desired),
-        gone_nodes: nodes.gone,
-        gone_subnets: subnets.gone,
+        nodes,
+        subnets,
+        gone_nodes,
+        gone_subnets,
         status: written.then_some(status),
         events,
-        pressure: Judgement::of(outcome, context, settings.node_condition),
-        audit: render.reference,
+        pressure,
+        audit: render.reference.clone(),
+        material,
     }
 }
 
-struct Render<'a> {
-    audit: &'a IpamAudit,
+/// Turns an outcome into reports.
+pub(crate) struct Render<'a> {
+    material: &'a Material,
     reference: ObjectReference,
     context: &'a Context<'a>,
-    events: bool,
-    now: Timestamp,
 }
 
-/// A report as it has to be.
-struct Desired<K> {
-    report: K,
-    object: bool,
-    status: bool,
-    events: Vec<Draft>,
-}
+/// The reports that differ from what is in the cluster, and those that are there and should not be.
+type Plan<K> = (Vec<Needed<K>>, Vec<(Arc<str>, Arc<Kept<K>>)>);
 
-struct Plan<K> {
-    desired: Vec<Desired<K>>,
-    gone: Vec<Arc<K>>,
-}
+impl Reports for Render<'_> {
+    fn node(&self, node: &NodeOutcome) -> Option<NodeIpamReportStatus> {
+        let known =
+            self.material.observed.nodes.get(&*report_name(&self.material.audit.name_any(), node.name.as_str()));
+        let status = render_node(self.context, node, known.and_then(|known| known.status()).as_ref());
+        self.material.settings.node_reports.include(status.findings.len()).then_some(status)
+    }
 
-/// Those that differ from what is in the cluster.
-fn writes<K>(desired: Vec<Desired<K>>) -> Vec<Write<K>> {
-    let needed = desired.into_iter().filter(|desired| desired.object || desired.status);
-    needed.map(|desired| Write { report: desired.report, object: desired.object, events: desired.events }).collect()
-}
-
-fn by_subject<'d, K, S>(
-    desired: &'d [Desired<K>],
-    subject: impl Fn(&'d K) -> &'d str,
-    status: impl Fn(&'d K) -> Option<&'d S>,
-) -> BTreeMap<&'d str, &'d S> {
-    let reports = desired.iter().map(|desired| &desired.report);
-    reports.filter_map(|report| Some((subject(report), status(report)?))).collect()
+    fn subnet(&self, subnet: &SubnetOutcome) -> Option<SubnetIpamReportStatus> {
+        let known =
+            self.material.observed.subnets.get(&*report_name(&self.material.audit.name_any(), subnet.id.as_str()));
+        Some(render_subnet(self.context, subnet, known.and_then(|known| known.status()).as_ref()))
+    }
 }
 
 impl Render<'_> {
-    fn nodes(
-        &self,
-        outcome: &AuditOutcome,
-        observed: &HashMap<Arc<str>, Arc<NodeIpamReport>>,
-        which: NodeReports,
-    ) -> Plan<NodeIpamReport> {
-        let mut desired = Vec::with_capacity(outcome.nodes.len());
-        for node in &outcome.nodes {
-            let mut report = node_report(self.audit, node);
-            let known = observed.get(report.name_any().as_str());
-            let before = known.and_then(|known| known.status.as_ref());
-            let status = render_node(self.context, node, before);
-            if !which.include(status.findings.len()) {
-                continue;
+    fn nodes(&self) -> Plan<NodeIpamReport> {
+        let Material { audit, outcome, settings, observed, .. } = self.material;
+        let (mut needed, mut wanted) = (Vec::new(), HashSet::new());
+        for (at, node) in outcome.nodes.iter().enumerate() {
+            let report = node_report(audit, node);
+            let known = observed.nodes.get(report.name_any().as_str());
+            let status = render_node(self.context, node, self.before(known).as_ref());
+            if settings.node_reports.include(status.findings.len()) {
+                wanted.insert(report.name_any());
+                needed.extend(differs(known, &report, &status).map(|object| Needed { about: About::Seen(at), object }));
             }
-            let regarding = ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Node".to_owned()),
-                name: Some(node.name.to_string()),
-                uid: Some(node.uid.to_string()),
-                ..ObjectReference::default()
-            };
-            let old_findings = before.map(|status| status.findings.as_slice()).unwrap_or_default();
-            let related = Some(&self.reference);
-            desired.push(Desired {
-                object: known.is_none_or(|known| !same_object(known.as_ref(), &report)),
-                status: before.is_none_or(|before| !before.same_ignoring_times(&status)),
-                events: self.events_about(&regarding, related, old_findings, &status.findings),
-                report: {
-                    report.status = Some(status);
-                    report
-                },
-            });
         }
         if !self.context.knows_nodes() {
             // Without the list of nodes none of them is gone; what was said of them is only not proven any more.
-            desired = observed.values().filter_map(|known| self.kept_node(known)).collect();
+            (needed, wanted) = (Vec::new(), HashSet::new());
+            self.keep(&observed.nodes, |before| keep_node(self.context, before), &mut needed, &mut wanted);
         }
-        let gone = gone(observed, &desired);
-        Plan { desired, gone }
+        (needed, gone(&observed.nodes, &wanted))
     }
 
-    fn subnets(
-        &self,
-        outcome: &AuditOutcome,
-        observed: &HashMap<Arc<str>, Arc<SubnetIpamReport>>,
-    ) -> Plan<SubnetIpamReport> {
-        let mut desired = Vec::with_capacity(outcome.subnets.len());
-        for subnet in &outcome.subnets {
-            let mut report = subnet_report(self.audit, subnet);
-            let known = observed.get(report.name_any().as_str());
-            let before = known.and_then(|known| known.status.as_ref());
-            let status = render_subnet(self.context, subnet, before);
-            let old_findings = before.map(|status| status.findings.as_slice()).unwrap_or_default();
-            desired.push(Desired {
-                object: known.is_none_or(|known| !same_object(known.as_ref(), &report)),
-                status: before.is_none_or(|before| !before.same_ignoring_times(&status)),
-                events: self.events_about(&self.reference, None, old_findings, &status.findings),
-                report: {
-                    report.status = Some(status);
-                    report
-                },
-            });
+    fn subnets(&self) -> Plan<SubnetIpamReport> {
+        let Material { audit, outcome, observed, .. } = self.material;
+        let (mut needed, mut wanted) = (Vec::new(), HashSet::new());
+        for (at, subnet) in outcome.subnets.iter().enumerate() {
+            let report = subnet_report(audit, subnet);
+            let known = observed.subnets.get(report.name_any().as_str());
+            let status = render_subnet(self.context, subnet, self.before(known).as_ref());
+            wanted.insert(report.name_any());
+            needed.extend(differs(known, &report, &status).map(|object| Needed { about: About::Seen(at), object }));
         }
         if !self.context.knows_subnets() {
-            let seen = |known: &SubnetIpamReport| desired.iter().any(|new| new.report.spec.subnet == known.spec.subnet);
-            let kept: Vec<_> =
-                observed.values().filter(|known| !seen(known)).filter_map(|known| self.kept_subnet(known)).collect();
-            desired.extend(kept);
+            self.keep(&observed.subnets, |before| keep_subnet(self.context, before), &mut needed, &mut wanted);
         }
-        let gone = gone(observed, &desired);
-        Plan { desired, gone }
+        (needed, gone(&observed.subnets, &wanted))
     }
 
-    fn kept_node(&self, known: &NodeIpamReport) -> Option<Desired<NodeIpamReport>> {
-        let before = known.status.as_ref()?;
-        let status = keep_node(self.context, before);
-        Some(Desired {
-            object: false,
-            status: !before.same_ignoring_times(&status),
-            events: Vec::new(),
-            report: NodeIpamReport { status: Some(status), ..known.clone() },
-        })
+    /// What was said before, where that has a part in what is said now.
+    fn before<K: Keepable>(&self, known: Option<&Arc<Kept<K>>>) -> Option<K::Status> {
+        known.filter(|known| self.context.needs_before(known.codes()))?.status()
     }
 
-    fn kept_subnet(&self, known: &SubnetIpamReport) -> Option<Desired<SubnetIpamReport>> {
-        let before = known.status.as_ref()?;
-        let status = keep_subnet(self.context, before);
-        Some(Desired {
-            object: false,
-            status: !before.same_ignoring_times(&status),
-            events: Vec::new(),
-            report: SubnetIpamReport { status: Some(status), ..known.clone() },
-        })
+    /// Reports whose subjects cannot be seen stay, and say that.
+    fn keep<K: Keepable>(
+        &self,
+        observed: &Known<K>,
+        kept: impl Fn(&K::Status) -> K::Status,
+        needed: &mut Vec<Needed<K>>,
+        wanted: &mut HashSet<String>,
+    ) {
+        for (name, known) in observed.iter().filter(|(name, _)| !wanted.contains(&***name)).collect::<Vec<_>>() {
+            let Some(before) = known.status() else { continue };
+            wanted.insert(name.to_string());
+            if !known.says(&kept(&before)) {
+                needed.push(Needed { about: About::Unseen(known.clone()), object: false });
+            }
+        }
+    }
+
+    /// The report of a node, and what it makes worth telling.
+    pub(crate) fn node_write(&self, needed: &Needed<NodeIpamReport>) -> Option<Write<NodeIpamReport>> {
+        let Material { audit, outcome, observed, .. } = self.material;
+        let at = match &needed.about {
+            About::Seen(at) => *at,
+            About::Unseen(known) => {
+                let mut report = known.report()?;
+                report.status = Some(keep_node(self.context, report.status.as_ref()?));
+                return Some(Write { report, object: false, events: Vec::new() });
+            }
+        };
+        let node = outcome.nodes.get(at)?;
+        let mut report = node_report(audit, node);
+        let before = observed.nodes.get(report.name_any().as_str()).and_then(|known| known.status());
+        let status = render_node(self.context, node, before.as_ref());
+        let regarding = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(node.name.to_string()),
+            uid: Some(node.uid.to_string()),
+            ..ObjectReference::default()
+        };
+        let old_findings = before.as_ref().map(|before| before.findings.as_slice()).unwrap_or_default();
+        let events = self.events_about(&regarding, Some(&self.reference), old_findings, &status.findings);
+        report.status = Some(status);
+        Some(Write { report, object: needed.object, events })
+    }
+
+    /// The report of a subnet, and what it makes worth telling.
+    pub(crate) fn subnet_write(&self, needed: &Needed<SubnetIpamReport>) -> Option<Write<SubnetIpamReport>> {
+        let Material { audit, outcome, observed, .. } = self.material;
+        let at = match &needed.about {
+            About::Seen(at) => *at,
+            About::Unseen(known) => {
+                let mut report = known.report()?;
+                report.status = Some(keep_subnet(self.context, report.status.as_ref()?));
+                return Some(Write { report, object: false, events: Vec::new() });
+            }
+        };
+        let subnet = outcome.subnets.get(at)?;
+        let mut report = subnet_report(audit, subnet);
+        let before = observed.subnets.get(report.name_any().as_str()).and_then(|known| known.status());
+        let status = render_subnet(self.context, subnet, before.as_ref());
+        let old_findings = before.as_ref().map(|before| before.findings.as_slice()).unwrap_or_default();
+        let events = self.events_about(&self.reference, None, old_findings, &status.findings);
+        report.status = Some(status);
+        Some(Write { report, object: needed.object, events })
     }
 
     fn events_about(
@@ -246,14 +283,14 @@ impl Render<'_> {
         before: &[Finding],
         after: &[Finding],
     ) -> Vec<Draft> {
-        if !self.events {
+        if !self.material.settings.events {
             return Vec::new();
         }
         let draft = |transition: Transition| match pod(&transition.finding) {
             Some(pod) => Draft::new(&transition, pod, Some(self.reference.clone())),
             None => Draft::new(&transition, regarding.clone(), related.cloned()),
         };
-        transitions(before, after, self.now).into_iter().map(draft).collect()
+        transitions(before, after, self.material.outcome.taken_at).into_iter().map(draft).collect()
     }
 }
 
@@ -271,17 +308,16 @@ fn pod(finding: &Finding) -> Option<ObjectReference> {
     })
 }
 
-/// Whether everything but the status is as it should be. Labels that others added are theirs.
-fn same_object<K: Resource<DynamicType = ()>>(known: &K, wanted: &K) -> bool {
-    let labelled = wanted.labels().iter().all(|(key, value)| known.labels().get(key) == Some(value));
-    let owners = |object: &K| -> Vec<OwnerReference> { object.owner_references().to_vec() };
-    labelled && owners(wanted).iter().all(|owner| owners(known).contains(owner))
+/// Whether a report has to be written, and then whether the object itself has to be, too.
+fn differs<K: Keepable>(known: Option<&Arc<Kept<K>>>, report: &K, status: &K::Status) -> Option<bool> {
+    let object = known.is_none_or(|known| !known.is_like(report));
+    (object || known.is_none_or(|known| !known.says(status))).then_some(object)
 }
 
-/// Reports that nothing is to be said about any more, sorted.
-fn gone<K: Resource<DynamicType = ()>>(observed: &HashMap<Arc<str>, Arc<K>>, desired: &[Desired<K>]) -> Vec<Arc<K>> {
-    let wanted: std::collections::HashSet<String> = desired.iter().map(|desired| desired.report.name_any()).collect();
-    let mut gone: Vec<_> = observed.iter().filter(|(name, _)| !wanted.contains(&***name)).collect();
-    gone.sort_by_key(|(name, _)| *name);
-    gone.into_iter().map(|(_, report)| report.clone()).collect()
+/// Reports that nothing is to be said about any more, sorted by name.
+fn gone<K>(observed: &Known<K>, wanted: &HashSet<String>) -> Vec<(Arc<str>, Arc<Kept<K>>)> {
+    let unwanted = observed.iter().filter(|(name, _)| !wanted.contains(&***name));
+    let mut gone: Vec<_> = unwanted.map(|(name, report)| (name.clone(), report.clone())).collect();
+    gone.sort_by(|a, b| a.0.cmp(&b.0));
+    gone
 }

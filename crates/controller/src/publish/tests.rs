@@ -9,7 +9,7 @@ use std::{
 
 use http::Method;
 use ipam_audit_api::{
-    convert::{Circumstances, Context},
+    convert::{Circumstances, ReadPlace},
     settings::AuditSettings,
     v1alpha1::{IpamAudit, IpamAuditSpec},
 };
@@ -284,14 +284,15 @@ impl Rig {
             nodes: parts.node_reports.rows.of_audit("cluster"),
             subnets: parts.subnet_reports.rows.of_audit("cluster"),
         });
-        prepare(
-            &self.audit,
-            &outcome,
-            &Context::new(&outcome, &settings.policy),
-            &observed,
-            &settings,
-            &Circumstances::default(),
-        )
+        let audit = Arc::new(self.audit.clone());
+        let material = Material {
+            audit,
+            outcome: Arc::new(outcome),
+            settings: Arc::new(settings),
+            observed,
+            place: ReadPlace::default(),
+        };
+        prepare(material, &Circumstances::default())
     }
 
     async fn publish(&mut self, snapshot: &ClusterSnapshot) -> Result<Publication, Error> {
@@ -370,7 +371,7 @@ async fn a_report_that_somebody_changed_or_deleted_is_written_again() {
     rig.asked();
     rig.publisher.state.with(|parts| {
         let reports = parts.node_reports.rows.of_audit("cluster");
-        let mut changed = (*reports["node-0"]).clone();
+        let mut changed = reports["node-0"].report().unwrap();
         changed.metadata.labels = None;
         changed.metadata.resource_version = Some("1000".to_owned());
         assert_eq!(parts.node_reports.rows.keep(changed), Changed::Yes);
@@ -387,7 +388,8 @@ async fn a_report_that_somebody_changed_or_deleted_is_written_again() {
 async fn the_late_echo_of_an_older_write_changes_nothing() {
     let mut rig = Rig::leading();
     rig.publish(&snapshot(1, 3000)).await.unwrap();
-    let older = rig.publisher.state.read(|parts| (*parts.subnet_reports.rows.of_audit("cluster")["subnet-1"]).clone());
+    let older =
+        rig.publisher.state.read(|parts| parts.subnet_reports.rows.of_audit("cluster")["subnet-1"].report().unwrap());
     rig.publish(&snapshot(1, 3)).await.unwrap();
     let echo = SubnetIpamReport {
         metadata: kube::core::ObjectMeta { resource_version: Some("1".to_owned()), ..older.metadata.clone() },
@@ -408,7 +410,7 @@ async fn reports_of_gone_nodes_are_deleted_unless_the_nodes_cannot_be_seen() {
     let published = rig.publish(&blind).await.unwrap();
     assert_eq!(published.deleted, 0);
     let kept = rig.publisher.state.read(|parts| parts.node_reports.rows.of_audit("cluster"));
-    let status = kept["node-0"].status.as_ref().unwrap();
+    let status = kept["node-0"].status().unwrap();
     assert!(status.addresses.is_some(), "what was known stays");
     assert!(status.conditions.iter().all(|condition| condition.status == "Unknown"), "{:#?}", status.conditions);
     assert_eq!(status.stale_sources.first().map(String::as_str), Some("nodes"));
@@ -484,7 +486,7 @@ async fn a_report_is_deleted_as_it_was_seen_and_not_if_it_changed_since() {
     rig.asked();
     let prepared = rig.prepare(&snapshot(1, 3000));
     rig.publisher.state.with(|parts| {
-        let mut changed = (*parts.node_reports.rows.of_audit("cluster")["node-2"]).clone();
+        let mut changed = parts.node_reports.rows.of_audit("cluster")["node-2"].report().unwrap();
         changed.metadata.labels = None;
         changed.metadata.resource_version = Some("1000".to_owned());
         assert_eq!(parts.node_reports.rows.keep(changed), Changed::Yes);

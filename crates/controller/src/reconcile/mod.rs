@@ -9,10 +9,7 @@ mod memory;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ipam_audit_api::{
-    convert::{
-        Circumstances, Context as Rendering, ReadPlace, SameIgnoringTimes, open_request, render_stalled,
-        render_suspended,
-    },
+    convert::{Circumstances, ReadPlace, SameIgnoringTimes, open_request, render_stalled, render_suspended},
     settings::AuditSettings,
     v1alpha1::{IpamAudit, IpamAuditStatus},
 };
@@ -43,7 +40,7 @@ use crate::{
     lease::Leadership,
     metrics::{Metrics, SPANS, Stage},
     poll::{Ec2Scope, Polls, Rhythm},
-    publish::{Judgement, Observed, Prepared, Publication, Publisher, WriteError, prepare},
+    publish::{Judgement, Material, Observed, Prepared, Publication, Publisher, WriteError, prepare},
     settings::Settings,
     state::{Lens, Parts, Place, Polled, State, version},
     watch::Pace,
@@ -230,11 +227,10 @@ impl Auditor {
             self.state.read(|parts| {
                 let nodes = parts.node_reports.rows.of_audit(&name);
                 let subnets = parts.subnet_reports.rows.of_audit(&name);
-                let of_nodes =
-                    nodes.values().filter_map(|report| report.status.as_ref()).flat_map(|status| &status.findings);
+                let of_nodes = nodes.values().filter_map(|report| report.status()).flat_map(|status| status.findings);
                 let of_subnets =
-                    subnets.values().filter_map(|report| report.status.as_ref()).flat_map(|status| &status.findings);
-                open.extend(of_nodes.chain(of_subnets).map(|finding| finding.fingerprint.clone()));
+                    subnets.values().filter_map(|report| report.status()).flat_map(|status| status.findings);
+                open.extend(of_nodes.chain(of_subnets).map(|finding| finding.fingerprint));
             });
             Looks { open, ..Looks::default() }
         })
@@ -254,11 +250,8 @@ impl Auditor {
             subnets: parts.subnet_reports.rows.of_audit(&name),
         });
         let (audit, outcome, settings) = (audit.clone(), outcome.clone(), settings.clone());
-        aside(move || {
-            let rendering = Rendering::new(&outcome, &settings.policy).at(place);
-            prepare(&audit, &outcome, &rendering, &observed, &settings, &circumstances)
-        })
-        .await
+        let material = Material { audit, outcome, settings, observed, place };
+        aside(move || prepare(material, &circumstances)).await
     }
 
     async fn publish(&self, prepared: Prepared) -> Result<Publication, Error> {

@@ -3,7 +3,11 @@
 //! They are watched and not only remembered, so that a report that somebody changes or deletes is repaired, and a
 //! process that takes over writes nothing that is there already.
 
-use std::{collections::HashMap, fmt::Debug, hash::Hash, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+    sync::Arc,
+};
 
 use ipam_audit_api::{
     v1alpha1::{NodeIpamReport, SubnetIpamReport},
@@ -13,11 +17,12 @@ use kube::{Resource, ResourceExt, core::ObjectMeta};
 
 use super::{
     Census, Counted, Rows,
+    kept::{Keepable, Kept},
     table::{Changed, Table},
 };
 
 /// What the index asks of a kind of report.
-pub(crate) trait Report: Resource<DynamicType = ()> + Clone + Debug + PartialEq + Send + Sync + 'static {
+pub(crate) trait Report: Keepable + Clone + PartialEq + Send + Sync + 'static {
     /// The audit that it belongs to.
     fn audit(&self) -> &str;
 }
@@ -25,13 +30,14 @@ pub(crate) trait Report: Resource<DynamicType = ()> + Clone + Debug + PartialEq 
 /// A report, and how new it is. Equal reports are equal whenever they were written.
 #[derive(Debug)]
 struct Row<K> {
-    report: Arc<K>,
+    audit: Arc<str>,
+    report: Arc<Kept<K>>,
     version: u64,
 }
 
 impl<K: PartialEq> PartialEq for Row<K> {
     fn eq(&self, other: &Self) -> bool {
-        self.report == other.report
+        *self.report == *other.report
     }
 }
 
@@ -39,11 +45,14 @@ impl<K: PartialEq> PartialEq for Row<K> {
 #[derive(Debug)]
 pub(crate) struct Reports<K> {
     table: Table<Arc<str>, Row<K>>,
+    dictionary: Arc<[u8]>,
+    /// The names of the audits that reports are of.
+    audits: BTreeSet<Arc<str>>,
 }
 
 impl<K> Default for Reports<K> {
     fn default() -> Self {
-        Self { table: Table::default() }
+        Self { table: Table::default(), dictionary: Arc::default(), audits: BTreeSet::new() }
     }
 }
 
@@ -77,7 +86,7 @@ impl<K: Report> Counted for Reports<K> {
     fn census(&self) -> Census {
         self.table.census(|row, hasher| {
             row.version.hash(hasher);
-            size_of::<K>()
+            row.report.bytes()
         })
     }
 }
@@ -97,8 +106,18 @@ impl<K: Report> Reports<K> {
         meta.managed_fields = None;
         meta.resource_version = None;
         meta.generation = None;
-        let report = Arc::new(report);
-        self.table.apply(name, Row { report, version })
+        let audit = self.audit(report.audit());
+        let report = Arc::new(Kept::of(&report, &mut self.dictionary));
+        self.table.apply(name, Row { audit, report, version })
+    }
+
+    fn audit(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.audits.get(name) {
+            return known.clone();
+        }
+        let audit: Arc<str> = name.into();
+        self.audits.insert(audit.clone());
+        audit
     }
 
     /// A report that the publisher deleted.
@@ -107,14 +126,14 @@ impl<K: Report> Reports<K> {
     }
 
     /// The version of a report, if that is still the newest that is known of it.
-    pub(crate) fn version_of(&self, report: &Arc<K>) -> Option<u64> {
-        let known = self.table.get(&report.name_any().into())?;
+    pub(crate) fn version_of(&self, name: &Arc<str>, report: &Arc<Kept<K>>) -> Option<u64> {
+        let known = self.table.get(name)?;
         Arc::ptr_eq(&known.report, report).then_some(known.version)
     }
 
     /// The reports of an audit, by name.
-    pub(crate) fn of_audit(&self, audit: &str) -> HashMap<Arc<str>, Arc<K>> {
-        let own = self.table.entries().filter(|(_, row)| row.report.audit() == audit);
+    pub(crate) fn of_audit(&self, audit: &str) -> HashMap<Arc<str>, Arc<Kept<K>>> {
+        let own = self.table.entries().filter(|(_, row)| *row.audit == *audit);
         own.map(|(name, row)| (name.clone(), row.report.clone())).collect()
     }
 }
