@@ -43,6 +43,15 @@ pub(crate) enum Command {
     ///
     /// Example:  ipam-audit explain IPAM101
     Explain(ExplainOptions),
+    /// Take away what the controller wrote: conditions on nodes and reports. For an uninstallation, after the controller.
+    ///
+    /// It says what it finds and how much of it is gone; `--dry-run` only looks. `IpamAudit` objects are yours and stay;
+    /// `kubectl delete -f crds/` takes them, too.
+    ///
+    /// Exit status: 0 all is gone, 2 a controller still runs, 3 something is left, 4 the program failed.
+    ///
+    /// Example:  ipam-audit cleanup --dry-run
+    Cleanup(CleanupOptions),
     /// Print the CRDs, for `kubectl apply --server-side -f -`.
     Crd,
     /// Print the namespace, `ServiceAccount` and least roles that the controller needs, for `kubectl apply -f -`.
@@ -166,6 +175,25 @@ pub(crate) struct SimulateOptions {
 pub(crate) struct ExplainOptions {
     /// A code or a name, for example `IPAM101` or `subnet-full`.
     pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CleanupOptions {
+    /// Only say what there is.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Take away events, too; they end by themselves after an hour.
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// Take away the controller's Lease, too.
+    #[arg(long)]
+    pub(crate) lease: bool,
+    /// Go on although a controller seems to run.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Namespace of the controller's lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "ipam-audit", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) namespace: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod cleanup;
 mod documents;
 mod ec2;
 mod run;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Audit(options) => audit::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Explain(options) => documents::explain(&options),
+        Command::Cleanup(options) => cleanup::run(options),
         Command::Crd => documents::crds(),
         Command::Rbac(options) => documents::rbac(&options),
         Command::IamPolicy(options) => documents::iam_policy(&options),

@@ -20,10 +20,7 @@ const LAST_SPANS: Duration = Duration::from_millis(500);
 
 /// Runs until it is told to stop. It does not end for a fault that can heal.
 pub(crate) fn run(options: RunOptions) -> Result<u8> {
-    // The one provider of the whole program; kube and the AWS SDK both find it installed.
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        anyhow::bail!("another TLS provider is already installed");
-    }
+    tls()?;
     let options = RunOptions { identity: options.identity.or_else(own_name), ..options };
     let traces = options.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
     let traces = traces.map(|endpoint| Target::new(endpoint, options.identity.as_deref().unwrap_or_default()));
@@ -42,6 +39,14 @@ pub(crate) fn run(options: RunOptions) -> Result<u8> {
     // A name that is being looked up, or an evaluation, is not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// The one TLS provider of the whole program; kube and the AWS SDK both find it installed.
+pub(crate) fn tls() -> Result<()> {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        anyhow::bail!("another TLS provider is already installed");
+    }
+    Ok(())
 }
 
 async fn control(options: RunOptions, log: Arc<LogSwitch>) -> Result<u8> {

@@ -8,6 +8,7 @@
 mod admin;
 mod backoff;
 mod call;
+mod cleanup;
 mod clients;
 mod collect;
 mod config_maps;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use admin::LogFilter;
 pub use call::CallError;
+pub use cleanup::{Cleaned, Cleanup, CleanupError};
 pub use error::Error;
 pub use metrics::SPANS;
 pub use poll::{CallStats, CountCalls, Ec2Place, OpenInventory};

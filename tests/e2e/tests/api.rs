@@ -75,6 +75,11 @@ async fn the_api_server_refuses_what_makes_no_sense_and_says_what_to_write() -> 
         (json!({"disabledRules": ["IPAM1"]}), "spec.disabledRules", "for example IPAM210 or warm-pool-too-large"),
         (json!({"disabledRules": ["IPAM210", "IPAM210"]}), "spec.disabledRules[1]", "Duplicate value"),
         (json!({"outputs": {"nodeReports": "Some"}}), "spec.outputs.nodeReports", "\"WithFindings\""),
+        (
+            json!({"outputs": {"nodeCondition": {"maxPercent": 0}}}),
+            "spec.outputs.nodeCondition.maxPercent",
+            "write a percentage from 1 to 100",
+        ),
         (json!({"outputs": {"heartbeat": "soon"}}), "spec.outputs.heartbeat", duration),
         (json!({"outputs": {"heartbeat": "1s"}}), "spec.outputs.heartbeat", "from 1m to 24h"),
     ];
@@ -98,6 +103,7 @@ async fn the_api_server_takes_what_the_documents_show() -> Result<()> {
         json!({"cni": {"namespace": "networking", "daemonSet": "aws-node-canary", "trunkEniAnnotation": "example.com/trunk"}}),
         json!({"disabledRules": ["IPAM210", "subnet-low"], "gate": "Warning", "suspend": true}),
         json!({"outputs": {"nodeReports": "WithFindings", "events": false, "heartbeat": "10m"}}),
+        json!({"outputs": {"nodeCondition": {"enabled": true, "maxPercent": 100}}}),
     ];
     for spec in &taken {
         ensure!(heard(&client, spec).await?.is_none(), "{spec}: {:?}", heard(&client, spec).await?);
@@ -206,10 +212,13 @@ async fn the_shipped_deployment_is_accepted_under_restricted_pod_security() -> R
     let (plane, _client) = with_crds().await?;
     let deploy = repository().join("deploy");
     plane.apply_manifests(&deploy.join("rbac.yaml")).await?;
-    let folder = deploy.to_str().context("not UTF-8")?;
-    let applied = plane.kubectl(&["apply", "--server-side", "--dry-run=server", "-k", folder]).await?;
-    ensure!(applied.success, "{}", applied.stderr);
-    ensure!(applied.stdout.contains("deployment.apps/ipam-audit serverside-applied"), "{}", applied.stdout);
-    ensure!(applied.stderr.trim().is_empty(), "the API server warns: {}", applied.stderr);
+    for (folder, what) in [("", "deployment.apps/ipam-audit"), ("cleanup", "job.batch/ipam-audit-cleanup")] {
+        let folder = deploy.join(folder);
+        let folder = folder.to_str().context("not UTF-8")?;
+        let applied = plane.kubectl(&["apply", "--server-side", "--dry-run=server", "-k", folder]).await?;
+        ensure!(applied.success, "{}", applied.stderr);
+        ensure!(applied.stdout.contains(&format!("{what} serverside-applied")), "{}", applied.stdout);
+        ensure!(applied.stderr.trim().is_empty(), "the API server warns: {}", applied.stderr);
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use ipam_audit_e2e::{Cluster, Kind, NAMESPACE, Object, SERVICE_ACCOUNT, Start, user};
+use ipam_audit_e2e::{Cluster, Kind, NAMESPACE, Object, SERVICE_ACCOUNT, Start, repository, user};
 use ipam_audit_testkit::controlplane::{AuditEvent, Options};
 use ipam_audit_testkit::foreign::KINDS;
 use ipam_audit_testkit::scenario::Scenario;
@@ -18,15 +18,30 @@ type Right = (String, String, String);
 async fn every_right_is_used_and_none_is_missing() -> Result<()> {
     let paged =
         Options { extra_apiserver_args: vec!["--feature-gates=WatchList=false".to_owned()], ..Options::default() };
-    let (streaming, paged) = tokio::try_join!(everything_happens(Options::default()), everything_happens(paged))?;
+    let (streaming, paged) = tokio::try_join!(
+        everything_happens(Options::default(), Optional::Off),
+        everything_happens(paged, Optional::On)
+    )?;
 
     let used: BTreeSet<Right> = streaming.used.union(&paged.used).cloned().collect();
-    let spare: Vec<&Right> = streaming.granted.difference(&used).collect();
+    let granted: BTreeSet<Right> = streaming.granted.union(&paged.granted).cloned().collect();
+    let spare: Vec<&Right> = granted.difference(&used).collect();
     assert_eq!(spare, Vec::<&Right>::new(), "rights that nothing here has used");
-    let beyond: Vec<&Right> = used.difference(&streaming.granted).collect();
-    assert_eq!(beyond, Vec::<&Right>::new(), "requests that the shipped roles do not name");
+    for run in [&streaming, &paged] {
+        let beyond: Vec<&Right> = run.used.difference(&run.granted).collect();
+        assert_eq!(beyond, Vec::<&Right>::new(), "requests that the shipped roles do not name");
+    }
     Ok(())
 }
+
+/// Whether options that need rights of their own are on, with those rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Optional {
+    Off,
+    On,
+}
+
+const WITH_OPTIONS: &str = "{outputs: {nodeCondition: {enabled: true}}}";
 
 struct Rights {
     granted: BTreeSet<Right>,
@@ -34,14 +49,17 @@ struct Rights {
 }
 
 /// A life of the operator: every source, reports that come and go, findings that open, a restart.
-async fn everything_happens(options: Options) -> Result<Rights> {
+async fn everything_happens(options: Options, optional: Optional) -> Result<Rights> {
     let mut cluster = Cluster::with(Scenario::named("branch-limit")?, options).await?;
     a_config_map_is_part_of_the_cni(&cluster).await?;
     for kind in KINDS.iter().filter(|kind| !["CNINode", "ENIConfig", "SecurityGroupPolicy"].contains(&kind.kind)) {
         kind.install(&cluster.client()).await?;
     }
     cluster.install().await?;
-    cluster.audit("{}").await?;
+    cluster.audit(if optional == Optional::On { WITH_OPTIONS } else { "{}" }).await?;
+    if optional == Optional::On {
+        cluster.plane.apply_manifests(&repository().join("deploy/components/node-conditions/rbac.yaml")).await?;
+    }
     cluster.start_operator(Start::default())?;
     cluster.until_ready().await?;
     nodes_go_and_their_reports_with_them(&mut cluster).await?;
@@ -108,7 +126,8 @@ fn writes_what_is_ours(event: &AuditEvent) -> bool {
     match (event.group.as_str(), event.resource.as_str(), event.subresource.as_str()) {
         ("ipam-audit.dev", "nodeipamreports" | "subnetipamreports", "" | "status")
         | ("ipam-audit.dev", "ipamaudits", "status")
-        | ("events.k8s.io", "events", "") => true,
+        | ("events.k8s.io", "events", "")
+        | ("", "nodes", "status") => true,
         ("coordination.k8s.io", "leases", "") => event.namespace == NAMESPACE,
         _ => false,
     }

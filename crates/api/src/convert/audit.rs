@@ -199,7 +199,7 @@ fn problems(ctx: &Context<'_>) -> Vec<ProblemStatus> {
         code: problem.code.to_owned(),
         name: problem.name.to_owned(),
         severity: problem.severity.into(),
-        group: problem.group.to_string(),
+        group: clip(&problem.group, bound::CELL),
         count: problem.count.into(),
         message: clip(&problem.message, bound::MESSAGE),
         remediation: clip(&problem.remediation, bound::MESSAGE),

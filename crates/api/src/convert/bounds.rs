@@ -49,23 +49,31 @@ pub(super) fn truncate<T>(list: &mut Vec<T>, most: usize) -> i64 {
 
 /// Cuts the least important entries of an audit's status until it is small enough.
 ///
-/// Nodes and subnets have reports of their own, so that nothing is lost; a few entries of each list always stay.
+/// Nodes and subnets have reports of their own, so that nothing is lost; a few entries of each list stay, and the first
+/// one whatever the texts are.
 pub(super) fn fit_audit(status: &mut IpamAuditStatus) {
-    while bytes(status) > MAX_STATUS_BYTES {
-        let nodes = shorten(&mut status.worst_nodes, 5);
-        let subnets = shorten(&mut status.worst_subnets, 5);
-        let (problems, findings) = match nodes + subnets {
-            0 => (shorten(&mut status.problems, 5), shorten(&mut status.findings, 5)),
-            _ => (0, 0),
-        };
-        if nodes + subnets + problems + findings == 0 {
-            return;
+    for least in [5, 1] {
+        while bytes(status) > MAX_STATUS_BYTES {
+            if cut_some(status, least) == 0 {
+                break;
+            }
         }
-        status.truncated.nodes += nodes;
-        status.truncated.subnets += subnets;
-        status.truncated.problems += problems;
-        status.truncated.findings += findings;
     }
+}
+
+/// Cuts something of the lists, first of those whose entries have reports of their own; how many entries.
+fn cut_some(status: &mut IpamAuditStatus, least: usize) -> i64 {
+    let nodes = shorten(&mut status.worst_nodes, least);
+    let subnets = shorten(&mut status.worst_subnets, least);
+    let (problems, findings) = match nodes + subnets {
+        0 => (shorten(&mut status.problems, least), shorten(&mut status.findings, least)),
+        _ => (0, 0),
+    };
+    status.truncated.nodes += nodes;
+    status.truncated.subnets += subnets;
+    status.truncated.problems += problems;
+    status.truncated.findings += findings;
+    nodes + subnets + problems + findings
 }
 
 /// Cuts the least severe findings of a report until they are few and small enough; says how many it cut.

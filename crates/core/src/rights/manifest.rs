@@ -82,7 +82,7 @@ pub fn kustomization(feature: Feature) -> String {
 
 /// Each scope's role and its binding, where the feature has rights in it.
 fn roles(feature: Feature) -> String {
-    let mut text = String::new();
+    let mut text = own_account(feature);
     for scope in [Scope::Cluster, Scope::Cni, Scope::Own] {
         let of_both = |right: &&KubernetesRight| right.feature == feature && right.scope == scope;
         let rights: Vec<&KubernetesRight> = KUBERNETES.iter().filter(of_both).collect();
@@ -91,6 +91,14 @@ fn roles(feature: Feature) -> String {
         }
     }
     text
+}
+
+/// The ServiceAccount of a feature that has one of its own.
+fn own_account(feature: Feature) -> String {
+    match feature.account() {
+        SERVICE_ACCOUNT => String::new(),
+        account => format!("---\napiVersion: v1\nkind: ServiceAccount\n{}", metadata(account, Some(NAMESPACE))),
+    }
 }
 
 fn role(feature: Feature, scope: Scope, rights: &[&KubernetesRight]) -> String {
@@ -104,13 +112,13 @@ fn role(feature: Feature, scope: Scope, rights: &[&KubernetesRight]) -> String {
         ),
         Scope::Own => ("Role", "", Some(NAMESPACE)),
     };
-    let metadata = metadata(&name, namespace);
+    let (metadata, account) = (metadata(&name, namespace), feature.account());
     let rules: String = rights.iter().map(|right| rule(right)).collect();
     format!(
         "---\n{comment}apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\n{metadata}rules:\n{rules}\
          ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\n{metadata}\
          roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: {name}\n\
-         subjects:\n  - kind: ServiceAccount\n    name: {SERVICE_ACCOUNT}\n    namespace: {NAMESPACE}\n"
+         subjects:\n  - kind: ServiceAccount\n    name: {account}\n    namespace: {NAMESPACE}\n"
     )
 }
 

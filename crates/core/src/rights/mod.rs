@@ -27,13 +27,15 @@ pub enum Feature {
     NodeConditions,
     /// Reading ipamd's metrics through the API server.
     PodProxy,
+    /// The command that removes what the controller wrote.
+    Cleanup,
 }
 
 impl Feature {
     /// Every feature, in the order in which to read about them.
-    pub const ALL: [Self; 3] = [Self::Audit, Self::NodeConditions, Self::PodProxy];
+    pub const ALL: [Self; 4] = [Self::Audit, Self::NodeConditions, Self::PodProxy, Self::Cleanup];
     /// Those that are asked for with `--with`.
-    pub const OPTIONAL: [Self; 2] = [Self::NodeConditions, Self::PodProxy];
+    pub const OPTIONAL: [Self; 3] = [Self::NodeConditions, Self::PodProxy, Self::Cleanup];
 
     /// The value of `--with`, and the name of the component in `deploy/components/`.
     pub const fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Feature {
             Self::Audit => "audit",
             Self::NodeConditions => "node-conditions",
             Self::PodProxy => "pod-proxy",
+            Self::Cleanup => "cleanup",
         }
     }
 
@@ -50,6 +53,15 @@ impl Feature {
             Self::Audit => "always",
             Self::NodeConditions => "`spec.outputs.nodeCondition`",
             Self::PodProxy => "`spec.ipamd.scrape: PodProxy`",
+            Self::Cleanup => "`ipam-audit cleanup`",
+        }
+    }
+
+    /// The ServiceAccount that has its rights: what removes everything has one of its own.
+    pub const fn account(self) -> &'static str {
+        match self {
+            Self::Cleanup => "ipam-audit-cleanup",
+            _ => SERVICE_ACCOUNT,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Ec2Right,
-    Feature::{Audit, NodeConditions, PodProxy},
+    Feature::{Audit, Cleanup, NodeConditions, PodProxy},
     KubernetesRight,
     Scope::{Cluster, Cni, Own},
 };
@@ -171,6 +171,48 @@ pub const KUBERNETES: &[KubernetesRight] = &[
         scope: Cni,
         feature: PodProxy,
         why: "ipamd's own numbers, from port 61678 of the pods of aws-node",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: CORE,
+        resources: &["nodes"],
+        verbs: &["list"],
+        feature: Cleanup,
+        why: "which nodes have the condition ipam-audit.dev/IPPressure",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: CORE,
+        resources: &["nodes/status"],
+        verbs: &["patch"],
+        feature: Cleanup,
+        why: "to take it away",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: OURS,
+        resources: &["nodeipamreports", "subnetipamreports"],
+        verbs: &["list", "delete"],
+        feature: Cleanup,
+        why: "to take the reports away",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: EVENTS,
+        resources: &["events"],
+        verbs: &["list", "delete"],
+        feature: Cleanup,
+        why: "to take the operator's events away, with --events",
+        ..COMMON
+    },
+    KubernetesRight {
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        names: &["ipam-audit"],
+        verbs: &["get", "delete"],
+        scope: Own,
+        feature: Cleanup,
+        why: "whether a controller still runs; to take its Lease away, with --lease",
         ..COMMON
     },
 ];

@@ -1,6 +1,8 @@
 //! What a user reads of an outcome, now and after what happened next. The outcomes are the real engine's.
 
+mod absurd;
 mod fixture;
+mod pressure;
 
 use std::collections::BTreeMap;
 
