@@ -17,6 +17,7 @@ use super::proxy::Proxy;
 use super::snapshot::{Contents, Snapshot};
 use crate::controlplane::{AuditEvent, ControlPlane, Options, client_from};
 use crate::ec2::{Simulator, World};
+use crate::foreign::ForeignKind;
 use crate::operator::{Operator, OperatorOptions};
 use crate::scenario::{Scenario, Shape};
 
@@ -227,6 +228,10 @@ impl Writes {
 /// Installs what the binary itself prints for an installer, and one audit with nothing but defaults.
 async fn install(plane: &ControlPlane, binary: &Path) -> Result<()> {
     plane.apply_yaml(Scenario::CNI_NODE_CRD).await.context("cannot install the CNINode definition")?;
+    let client = plane.client().await?;
+    for kind in ["ENIConfig", "SecurityGroupPolicy"] {
+        ForeignKind::named(kind)?.install(&client).await?;
+    }
     for command in ["crd", "rbac"] {
         let printed = Command::new(binary).arg(command).output();
         let printed = printed.with_context(|| format!("cannot run {} {command}", binary.display()))?;

@@ -237,7 +237,7 @@ impl Builder {
         }
         let mut groups: Vec<_> = entries.into_iter().map(|(alike, nodes)| self.node_group(alike, nodes)).collect();
         // A few pods wait, on the first nodes of one group.
-        if let Some(first) = groups.first_mut() {
+        if let Some(first) = groups.iter_mut().find(|group| Mode::of(&group.name) == Mode::Plain) {
             let waiting = (self.shape.nodes / 500).max(1);
             first.waiting_pods = BTreeMap::from([(self.workload("web", 0), waiting)]);
         }
@@ -292,9 +292,10 @@ impl Builder {
         let dense = self.density > 15;
         let of = |large, small| if dense { large } else { small };
         match group {
-            0..5 => (of(M5_4XLARGE, M6I_LARGE), Mode::Plain),
-            5 => (of(M5_2XLARGE, M5_LARGE), Mode::Plain),
-            6 => (of(M6I_2XLARGE, M6I_LARGE), Mode::Prefixes),
+            // They come first: what is placed later leaves no whole block free.
+            0 => (of(M6I_2XLARGE, M6I_LARGE), Mode::Prefixes),
+            1..6 => (of(M5_4XLARGE, M6I_LARGE), Mode::Plain),
+            6 => (of(M5_2XLARGE, M5_LARGE), Mode::Plain),
             7 => (of(C5_4XLARGE, M5_LARGE), Mode::Trunk),
             8 => (of(R5_4XLARGE, M5_LARGE), Mode::CustomNetworking),
             _ => (of(M5_2XLARGE, M5_LARGE), Mode::Trunk),
@@ -413,10 +414,11 @@ mod tests {
 
     #[test]
     fn a_large_cluster_is_as_large_as_it_says() {
-        for (nodes, pods, interfaces) in [(50, 500, 400), (50, 1_500, 400)] {
+        for (nodes, pods, interfaces, waiting) in
+            [(50, 500, 400, 1), (50, 1_500, 400, 1), (5_000, 50_000, 20_000, 10), (5_000, 150_000, 20_000, 10)]
+        {
             let scenario = Scenario::large(Shape { nodes, pods, interfaces }).unwrap();
             let plan = scenario.plan();
-            let waiting = 1;
             let count: usize = plan.nodes.iter().map(|node| node.pods.len()).sum();
             assert_eq!((plan.nodes.len(), count), (nodes as usize, (pods + waiting) as usize));
             assert_eq!(scenario.to_ec2_seed().interfaces.len(), interfaces as usize);
