@@ -4,6 +4,7 @@ pub mod aws_cli;
 pub mod controlplane;
 pub mod ec2;
 pub mod foreign;
+pub mod ipamd;
 pub mod lua;
 pub mod moto;
 pub mod operator;

@@ -59,6 +59,7 @@ fn subject(subject: &CoreSubject) -> Subject {
 /// Earlier findings that could not be checked again.
 fn held(ctx: &Context<'_>, before: &[Finding], current: &[Finding]) -> Vec<Finding> {
     let silent = before.iter().filter(|known| ctx.is_inconclusive(&known.code));
+    let silent = silent.filter(|known| !ctx.outcome.over.contains(&known.fingerprint));
     let silent = silent.filter(|known| current.iter().all(|current| current.fingerprint != known.fingerprint));
     silent.map(|known| Finding { unverified: true, ..known.clone() }).collect()
 }

@@ -26,7 +26,7 @@ use crate::{
 /// memory for the next.
 pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memory) -> AuditOutcome {
     let facts = Facts::of(snapshot, policy, memory);
-    let run::Answers { rules, findings, suppressed, suspects, memory } = run::all(&facts, policy, memory);
+    let run::Answers { rules, findings, suppressed, suspects, over, memory } = run::all(&facts, policy, memory);
     let problems = problems::of(&findings);
     let totals = totals::of(&facts, &problems);
     let trust = conditions::Trust::of(&facts, policy);
@@ -60,6 +60,7 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
         problems,
         findings: left_over(by_home),
         suppressed,
+        over,
         left_alone: left_alone(&facts),
         suspects,
         memory,

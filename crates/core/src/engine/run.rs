@@ -23,6 +23,8 @@ pub(super) struct Answers {
     pub(super) suppressed: Vec<Suppressed>,
     /// What a second look has yet to prove.
     pub(super) suspects: Vec<Suspicion>,
+    /// Fingerprints of findings that are over, of rules that could not look at everything.
+    pub(super) over: BTreeSet<String>,
     /// For the next evaluation.
     pub(super) memory: Memory,
 }
@@ -55,6 +57,9 @@ fn run(rule: &dyn Rule, facts: &Facts<'_>, policy: &AuditPolicy, memory: &Memory
     }
     let mut found = Violations::new(meta, memory);
     rule.evaluate(facts, policy, &mut found);
+    if found.lacks_any() {
+        answers.over.extend(found.over());
+    }
     let (mut findings, suspects, lacks) = found.into_parts();
     let mut unproven = 0;
     for Suspect { identity, since, finding, proven } in suspects {

@@ -73,7 +73,11 @@ impl<'a> Facts<'a> {
 
     /// Whether ipamd on a node answers.
     pub(crate) fn ipamd_answer(&self, node: &NodeFacts<'a>) -> Answer<'a> {
-        let Some(ipamd) = node.ipamd else { return Answer::NotAsked };
+        let Some(ipamd) = node.ipamd else {
+            // Where nobody ever answered, why is known of all together.
+            let of_all = self.snapshot.ipamd.fault.as_ref().filter(|fault| fault.category != FaultCategory::Pending);
+            return of_all.map_or(Answer::NotAsked, |fault| why_not(node, fault));
+        };
         match &ipamd.said.fault {
             None if self.is_old(ipamd.said.as_of()) => Answer::TooOld,
             None => Answer::Answers(ipamd),

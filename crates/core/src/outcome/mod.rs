@@ -6,7 +6,11 @@ mod condition;
 mod node;
 mod subnet;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -51,6 +55,8 @@ pub struct AuditOutcome {
     pub suppressed: Vec<Suppressed>,
     /// What a second look has yet to prove.
     pub suspects: Vec<Suspicion>,
+    /// Fingerprints of findings that are over although their rules could not look at everything.
+    pub over: BTreeSet<String>,
     /// Nodes in scope whose addresses the VPC CNI does not manage, by why.
     pub left_alone: BTreeMap<&'static str, u32>,
     /// For the next evaluation.

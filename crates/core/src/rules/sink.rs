@@ -22,6 +22,7 @@ pub struct Violations<'a> {
     findings: Vec<Finding>,
     suspects: Vec<Suspect>,
     lacks: BTreeSet<Source>,
+    well: Vec<Subject>,
 }
 
 /// A finding that a second look has yet to prove.
@@ -93,7 +94,7 @@ impl Place {
 impl<'a> Violations<'a> {
     /// An empty one for a rule.
     pub fn new(meta: &'static RuleMeta, memory: &'a Memory) -> Self {
-        Self { meta, memory, findings: Vec::new(), suspects: Vec::new(), lacks: BTreeSet::new() }
+        Self { meta, memory, findings: Vec::new(), suspects: Vec::new(), lacks: BTreeSet::new(), well: Vec::new() }
     }
 
     /// A finding about a node; findings of one node group are one problem.
@@ -151,6 +152,21 @@ impl<'a> Violations<'a> {
     /// The rule would have had to look at a source that is missing, beyond those that it always needs.
     pub(crate) fn lacks(&mut self, source: Source) {
         self.lacks.insert(source);
+    }
+
+    /// This subject was looked at and is well, whatever the rule cannot see of others: an earlier finding about it is over.
+    pub(crate) fn well(&mut self, subject: Subject) {
+        self.well.push(subject);
+    }
+
+    /// Whether the rule could not look at everything.
+    pub(crate) fn lacks_any(&self) -> bool {
+        !self.lacks.is_empty()
+    }
+
+    /// The fingerprints of the subjects that are well.
+    pub(crate) fn over(&self) -> impl Iterator<Item = String> {
+        self.well.iter().map(|subject| finding::fingerprint(self.meta.code, subject))
     }
 
     fn finding(&self, place: Place, violation: Violation) -> Finding {

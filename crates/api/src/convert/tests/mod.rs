@@ -22,7 +22,7 @@ use fixture::{NODE, SUBNET, at, audit, incident, incident_at};
 use ipam_audit_core::{
     outcome::AuditOutcome,
     policy::AuditPolicy,
-    snapshot::ClusterSnapshot,
+    snapshot::{ClusterSnapshot, IpamdNode, IpamdPool, IpamdSaid},
     source::{FaultCategory, Reading, SourceFault},
 };
 use jiff::SignedDuration;
@@ -187,6 +187,45 @@ fn without_a_report_the_audit_remembers_since_when() {
     assert_eq!(condition(&second.worst_nodes[0].conditions, "WarmPoolSized").last_transition_time.0, at("12:00:00"));
     assert_eq!(condition(&second.worst_subnets[0].conditions, "Healthy").last_transition_time.0, at("12:00:00"));
     assert!(second.same_ignoring_times(&first));
+}
+
+/// The incident with the answers of each node's ipamd, or none of it where there is nothing it said.
+fn asked(now: &str, total: Option<i32>) -> ClusterSnapshot {
+    let mut snapshot = incident_at(3, at(now));
+    let row = |node: &std::sync::Arc<ipam_audit_core::snapshot::Node>| {
+        let pool = IpamdPool { total, assigned: Some(1), interfaces: Some(2), ..IpamdPool::default() };
+        let said = Reading::fresh(IpamdSaid { pool, ..IpamdSaid::default() }, at(now));
+        std::sync::Arc::new(IpamdNode { node: node.name.clone(), said, before: None })
+    };
+    let rows = snapshot.nodes.value().unwrap().iter().map(row).collect();
+    snapshot.ipamd = Reading::fresh(rows, at(now));
+    snapshot
+}
+
+#[test]
+fn what_ipamd_says_is_beside_ec2s_numbers_and_only_another_number_is_news() {
+    let first = render_snapshot(&asked("12:00:00", Some(98)), None);
+    let said = first.nodes[NODE].ipamd.clone().unwrap();
+    assert_eq!((said.reachable, said.total, said.assigned, said.interfaces), (Some(true), Some(98), Some(1), Some(2)));
+    assert_eq!(condition(&first.nodes[NODE].conditions, "IpamdReachable").status, "True");
+    let later = render_snapshot(&asked("12:10:00", Some(98)), Some(&first));
+    assert_eq!(later.nodes[NODE].ipamd.as_ref().unwrap().as_of.as_ref().unwrap().0, at("12:10:00"));
+    let said = |written: &Written| said_of_node(&written.nodes[NODE]);
+    assert_eq!(said(&later), said(&first), "the same again is not written");
+    let other = render_snapshot(&asked("12:10:00", Some(97)), Some(&first));
+    assert_ne!(said(&other), said(&first));
+}
+
+#[test]
+fn what_ipamd_said_stays_while_it_is_asked_anew_and_goes_with_the_wish() {
+    let first = render_snapshot(&asked("12:00:00", Some(98)), None);
+    let mut pending = incident_at(3, at("12:01:00"));
+    pending.ipamd = Reading::default();
+    let pending = render_snapshot(&pending, Some(&first));
+    assert_eq!(pending.nodes[NODE].ipamd, first.nodes[NODE].ipamd, "a process that takes over has yet to ask");
+    let off = render_snapshot(&incident_at(3, at("12:02:00")), Some(&first));
+    assert_eq!(off.nodes[NODE].ipamd, None);
+    assert!(off.nodes[NODE].conditions.iter().all(|condition| condition.type_ != "IpamdReachable"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 
 use crate::{
     facts::{Answer, Books, Facts},
-    finding::Evidence,
+    finding::{Evidence, Subject},
     rules::{
         Violations,
         sink::{self, Place, Violation},
@@ -33,6 +33,8 @@ pub(super) fn judge(
         if differs(&books) {
             let apart = SignedDuration::from_secs(apart(node.node).into());
             found.suspicion(Place::node(node), &same(&books), books.seen_at, apart, violation(&books));
+        } else {
+            found.well(Subject::Node(node.node.name.clone()));
         }
     }
 }

@@ -85,10 +85,10 @@ mod tests {
         memory::Memory,
         outcome::RuleAnswer,
         policy::AuditPolicy,
-        source::Source,
+        source::{FaultCategory, Source},
         tests::{
             addresses::{answer, interfaces, later, of, once},
-            ipamd::{cluster, pool, proven, stand, twice, with_env},
+            ipamd::{cluster, pool, proven, silent, stand, twice, with_env},
         },
     };
 
@@ -141,6 +141,15 @@ mod tests {
         interfaces(&mut mixed)[0].prefixes = ["10.0.0.96/28".parse().unwrap()].into();
         pool(&mut mixed, 0, |pool| pool.total = Some(23));
         assert_eq!(proven(&mixed, CODE), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_node_that_is_well_again_is_told_though_another_gives_no_answer() {
+        let mut snapshot = cluster();
+        silent(&mut snapshot, 1, FaultCategory::Unreachable, "no answer");
+        let outcome = once(&snapshot);
+        let of = |name: &str| crate::finding::fingerprint(CODE, &crate::finding::Subject::Node(name.into()));
+        assert!(outcome.over.contains(&of("node-0")) && !outcome.over.contains(&of("node-1")), "{:?}", outcome.over);
     }
 
     #[test]

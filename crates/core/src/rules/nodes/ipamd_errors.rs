@@ -3,7 +3,7 @@
 use super::super::sink;
 use crate::{
     facts::{Answer, Facts, NodeFacts},
-    finding::Severity,
+    finding::{Severity, Subject},
     policy::AuditPolicy,
     rules::Violations,
     snapshot::{IpamdNode, IpamdTroubles},
@@ -131,6 +131,8 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
             && let Some((trouble, grown)) = worst(ipamd)
         {
             found.node(node, violation(facts, node, ipamd, trouble, grown));
+        } else {
+            found.well(Subject::Node(node.node.name.clone()));
         }
     }
 }

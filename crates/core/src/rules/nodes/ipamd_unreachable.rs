@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::{
     facts::{Answer, Facts},
-    finding::Severity,
+    finding::{Severity, Subject},
     policy::AuditPolicy,
     rules::{
         Violations,
@@ -68,7 +68,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
                 found.suspicion(Place::node(node), fault.category.name(), seen_at, apart, violation(fault));
             }
             Answer::CannotTell(_) | Answer::TooOld => found.lacks(Source::Ipamd),
-            _ => {}
+            _ => found.well(Subject::Node(node.node.name.clone())),
         }
     }
 }
