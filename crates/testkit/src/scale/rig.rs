@@ -21,6 +21,17 @@ use crate::foreign::ForeignKind;
 use crate::operator::{Operator, OperatorOptions};
 use crate::scenario::{Scenario, Shape};
 
+/// How the shipped image is made: the operator is measured with the settings that it has there.
+const DOCKERFILE: &str = include_str!("../../../../deploy/Dockerfile");
+/// How many arenas glibc's allocator may have.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
+/// A variable that the image sets.
+fn of_image(name: &str) -> Option<&'static str> {
+    let set = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
+    set.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+}
+
 const NAMESPACE: &str = "ipam-audit";
 const SERVICE_ACCOUNT: &str = "ipam-audit";
 /// How the API server calls the operator.
@@ -98,10 +109,11 @@ impl Rig {
         format!(
             "KUBECONFIG={} AWS_ENDPOINT_URL={} AWS_REGION={} AWS_ACCESS_KEY_ID=rig AWS_SECRET_ACCESS_KEY=rig \
              AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null \
-             {} run --namespace={NAMESPACE} --listen=127.0.0.1:8080",
+             {ARENAS}={} {} run --namespace={NAMESPACE} --listen=127.0.0.1:8080",
             self.kubeconfig.display(),
             self.ec2.endpoint(),
             self.scenario.region(),
+            of_image(ARENAS).unwrap_or_default(),
             self.binary.display(),
         )
     }
@@ -121,7 +133,7 @@ impl Rig {
             ec2_endpoint: self.ec2.endpoint(),
             region: self.scenario.region().to_owned(),
             args,
-            env: Vec::new(),
+            env: of_image(ARENAS).map(|value| (ARENAS, value.to_owned())).into_iter().collect(),
             log: self.plane.state_dir().join("operator.log"),
         })?;
         let (process, admin) = (Process(operator.process_id()), Admin::at(&operator.admin_url())?);
