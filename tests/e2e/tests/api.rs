@@ -83,11 +83,102 @@ async fn the_api_server_refuses_what_makes_no_sense_and_says_what_to_write() -> 
         (json!({"outputs": {"heartbeat": "soon"}}), "spec.outputs.heartbeat", duration),
         (json!({"outputs": {"heartbeat": "1s"}}), "spec.outputs.heartbeat", "from 1m to 24h"),
     ];
-    for (spec, field, words) in &refused {
-        let heard = heard(&client, spec).await?.with_context(|| format!("{spec} was taken"))?;
+    each_is_refused(&client, &refused).await
+}
+
+/// Each row is a spec, the field that is wrong with it and what a user hears about it.
+async fn each_is_refused(client: &Client, rows: &[(Value, &str, &str)]) -> Result<()> {
+    for (spec, field, words) in rows {
+        let heard = heard(client, spec).await?.with_context(|| format!("{spec} was taken"))?;
         ensure!(heard.contains(&format!("{field}:")) && heard.contains(words), "{spec}: {heard}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn where_ec2_is_asked_and_as_whom_has_to_be_a_place_and_a_role() -> Result<()> {
+    let (_plane, client) = with_crds().await?;
+    let mut refused: Vec<(Value, &str, &str)> = vec![
+        (json!({"scope": {"clusterName": ""}}), "spec.scope.clusterName", "write the name of an EKS cluster"),
+        (json!({"scope": {"clusterName": "-batch"}}), "spec.scope.clusterName", "`aws eks list-clusters` lists them"),
+        (
+            json!({"scope": {"clusterName": "arn:aws:eks:eu-central-1:111122223333:cluster/batch"}}),
+            "spec.scope.clusterName",
+            "letters, digits, - and _",
+        ),
+        (json!({"scope": {"clusterName": "a".repeat(101)}}), "spec.scope.clusterName", "may not be more than 100"),
+        (json!({"aws": {"region": "us-iso-east-1b"}}), "spec.aws.region", "for example eu-central-1"),
+        (json!({"aws": {"region": "us-iso"}}), "spec.aws.region", "for example eu-central-1"),
+    ];
+    for endpoint in [
+        "ec2.eu-central-1.amazonaws.com",
+        "ftp://ec2.eu-central-1.amazonaws.com",
+        "https://",
+        "https://ec2.eu-central-1.amazonaws.com/?Action=DescribeSubnets",
+        "https://user:password@ec2.example.com",
+        "http://127.0.0.1:port",
+    ] {
+        let words = "write a URL of a scheme, a host and if need be a port";
+        refused.push((json!({"aws": {"endpoint": endpoint}}), "spec.aws.endpoint", words));
+    }
+    for role in [
+        "ipam-audit",
+        "arn:aws:iam::1111:role/ipam-audit",
+        "arn:aws:iam::111122223333:user/ipam-audit",
+        "arn:aws:sts::111122223333:assumed-role/ipam-audit/session",
+        "arn:gcp:iam::111122223333:role/ipam-audit",
+    ] {
+        let words = "for example arn:aws:iam::111122223333:role/ipam-audit";
+        refused.push((json!({"aws": {"assumeRole": {"roleArn": role}}}), "spec.aws.assumeRole.roleArn", words));
+    }
+    let arn = "arn:aws:iam::111122223333:role/ipam-audit";
+    refused.extend([
+        (json!({"aws": {"assumeRole": {}}}), "spec.aws.assumeRole.roleArn", "Required value"),
+        (
+            json!({"aws": {"assumeRole": {"roleArn": arn, "externalId": "a b"}}}),
+            "spec.aws.assumeRole.externalId",
+            "the external id of the role's trust policy",
+        ),
+        (
+            json!({"aws": {"assumeRole": {"roleArn": arn, "sessionName": "a"}}}),
+            "spec.aws.assumeRole.sessionName",
+            "write a name of at least two letters",
+        ),
+    ]);
+    each_is_refused(&client, &refused).await
+}
+
+#[tokio::test]
+async fn asking_ipamd_and_marking_nodes_has_its_bounds() -> Result<()> {
+    let (_plane, client) = with_crds().await?;
+    let refused: Vec<(Value, &str, &str)> = vec![
+        (json!({"ipamd": {"scrape": "Always"}}), "spec.ipamd.scrape", "\"NodeAddress\", \"PodProxy\""),
+        (json!({"ipamd": {"port": 0}}), "spec.ipamd.port", "write a port from 1 to 65535"),
+        (json!({"ipamd": {"port": 65536}}), "spec.ipamd.port", "for example 61678"),
+        (json!({"ipamd": {"concurrency": 0}}), "spec.ipamd.concurrency", "write a number of nodes from 1 to 128"),
+        (json!({"ipamd": {"concurrency": 129}}), "spec.ipamd.concurrency", "for example 16"),
+        (json!({"ipamd": {"interval": "1"}}), "spec.ipamd.interval", "write a duration in seconds or minutes"),
+        (json!({"ipamd": {"interval": "9s"}}), "spec.ipamd.interval", "from 10s to 15m"),
+        (json!({"ipamd": {"interval": "16m"}}), "spec.ipamd.interval", "from 10s to 15m"),
+        (json!({"ipamd": {"timeout": "soon"}}), "spec.ipamd.timeout", "write a duration in seconds"),
+        (json!({"ipamd": {"timeout": "31s"}}), "spec.ipamd.timeout", "from 1s to 30s"),
+        (
+            json!({"ipamd": {"interval": "10m"}, "thresholds": {"staleAfter": "5m"}}),
+            "spec",
+            "write a shorter ipamd.interval",
+        ),
+        (
+            json!({"outputs": {"nodeCondition": {"enabled": true, "maxPercent": 101}}}),
+            "spec.outputs.nodeCondition.maxPercent",
+            "write a percentage from 1 to 100",
+        ),
+        (
+            json!({"outputs": {"nodeCondition": {"enabled": "yes"}}}),
+            "spec.outputs.nodeCondition.enabled",
+            "must be of type boolean",
+        ),
+    ];
+    each_is_refused(&client, &refused).await
 }
 
 #[tokio::test]
@@ -104,14 +195,56 @@ async fn the_api_server_takes_what_the_documents_show() -> Result<()> {
         json!({"disabledRules": ["IPAM210", "subnet-low"], "gate": "Warning", "suspend": true}),
         json!({"outputs": {"nodeReports": "WithFindings", "events": false, "heartbeat": "10m"}}),
         json!({"outputs": {"nodeCondition": {"enabled": true, "maxPercent": 100}}}),
+        json!({"outputs": {"nodeCondition": {"enabled": false, "maxPercent": 1}}}),
     ];
-    for spec in &taken {
-        ensure!(heard(&client, spec).await?.is_none(), "{spec}: {:?}", heard(&client, spec).await?);
-    }
+    each_is_taken(&client, &taken).await?;
     let samples = repository().join("deploy/samples");
     let apply = ["apply", "--dry-run=server", "--validate=strict", "-f", samples.to_str().context("not UTF-8")?];
     plane.kubectl(&apply).await?.stdout_if_successful()?;
     Ok(())
+}
+
+async fn each_is_taken(client: &Client, specs: &[Value]) -> Result<()> {
+    for spec in specs {
+        let heard = heard(client, spec).await?;
+        ensure!(heard.is_none(), "{spec}: {heard:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_takes_every_partition_region_and_way_to_ask() -> Result<()> {
+    let (_plane, client) = with_crds().await?;
+    let mut taken = vec![
+        json!({"scope": {"clusterName": "batch_7-eu"}}),
+        json!({"scope": {"clusterName": "a".repeat(100)}}),
+        json!({"ipamd": {}}),
+        json!({"ipamd": {"scrape": "Disabled"}}),
+        json!({"ipamd": {"scrape": "NodeAddress", "port": 61678, "concurrency": 128, "timeout": "30s"}}),
+        json!({"ipamd": {"scrape": "PodProxy", "interval": "15m", "concurrency": 1, "port": 65535, "timeout": "1s"}}),
+        json!({"ipamd": {"interval": "5m"}, "thresholds": {"staleAfter": "5m"}}),
+    ];
+    for region in
+        ["us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "cn-northwest-1", "mx-central-1", "eusc-de-east-1"]
+    {
+        taken.push(json!({"aws": {"region": region}}));
+    }
+    for endpoint in [
+        "https://ec2.us-iso-east-1.c2s.ic.gov",
+        "https://vpce-0a1b2c3d-4e5f6071.ec2.eu-central-1.vpce.amazonaws.com/",
+        "http://127.0.0.1:4566",
+        "http://localhost",
+        "http://[fd00::17]:4566",
+    ] {
+        taken.push(json!({"aws": {"endpoint": endpoint}}));
+    }
+    for partition in ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"] {
+        let arn = format!("arn:{partition}:iam::111122223333:role/audit/ipam-audit");
+        taken.push(json!({"aws": {"assumeRole": {"roleArn": arn}}}));
+        taken.push(json!({"aws": {"assumeRole":
+            {"roleArn": arn, "externalId": "team:ips/7", "sessionName": "ipam-audit@batch"}}}));
+    }
+    each_is_taken(&client, &taken).await
 }
 
 #[tokio::test]
