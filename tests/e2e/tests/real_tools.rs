@@ -11,11 +11,21 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use ipam_audit_e2e::{Cluster, repository};
-use ipam_audit_testkit::{aws_cli, controlplane::Binaries, operator, scenario::Scenario};
+use ipam_audit_testkit::{
+    aws_cli,
+    controlplane::Binaries,
+    ec2::{Effect, Fault},
+    operator,
+    scenario::Scenario,
+};
 use serde_json::Value;
 
-/// The simulator has none, so that the AWS CLI fails and leaves an empty file of each.
-const NOT_SERVED: [&str; 2] = ["ec2/security-groups.json", "ec2/route-tables.json"];
+/// Calls that EC2 refuses at first, with the file that each would make.
+const REFUSED: [(&str, &str); 2] =
+    [("DescribeSecurityGroups", "ec2/security-groups.json"), ("DescribeRouteTables", "ec2/route-tables.json")];
+
+/// Kinds that the cluster of the incident does not have.
+const UNKNOWN: [&str; 3] = ["ec2nodeclasses", "nodepools", "nodeclaims"];
 
 /// What does not tell how a bundle was made.
 const COMPARED: [&str; 6] = ["summary", "totals", "problems", "findings", "subnets", "nodes"];
@@ -107,22 +117,38 @@ async fn what_the_documented_commands_make_is_audited_as_the_scenario_is() {
         (&123.into(), &422.into(), &11640.into())
     );
 
+    let faults = cluster.ec2().unwrap().faults();
+    for (action, _) in REFUSED {
+        faults.add(Fault::new(Effect::UnauthorizedOperation).on(action));
+    }
+    everything_is_made(&cluster, &further, dir.path(), &REFUSED);
+    faults.clear();
+    everything_is_made(&cluster, &further, dir.path(), &[]);
+}
+
+/// Runs the commands that make everything, of which EC2 refuses some.
+#[track_caller]
+fn everything_is_made(cluster: &Cluster, commands: &str, dir: &Path, refused: &[(&str, &str)]) {
+    let made = dir.join("bundle");
     // A command that fails is followed by the others, as in a terminal.
-    let output = shell(&cluster, "-uc", &further, dir.path()).unwrap();
+    let output = shell(cluster, "-uc", commands, dir).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}", output.status);
-    let refused = said.lines().filter(|line| !line.trim().is_empty() && !line.contains("have a resource type"));
-    let refused: Vec<&str> = refused.collect();
-    assert_eq!(refused.len(), NOT_SERVED.len(), "{said}");
-    assert!(refused.iter().all(|line| line.contains("InvalidAction")), "{said}");
-    for kind in ["eniconfigs", "securitygrouppolicies", "ec2nodeclasses", "nodepools", "nodeclaims"] {
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    assert_eq!(lines.len(), refused.len() + UNKNOWN.len(), "{said}");
+    for kind in UNKNOWN {
+        assert!(said.contains(&format!("have a resource type \"{kind}\"")), "{said}");
         assert!(!made.join(format!("kubernetes/{kind}.json")).exists(), "the cluster has no {kind}");
     }
+    for (action, file) in REFUSED {
+        let is_refused = refused.contains(&(action, file));
+        let words = format!("(UnauthorizedOperation) when calling the {action} operation");
+        assert_eq!(said.contains(&words), is_refused, "{action}: {said}");
+        assert_eq!(made.join(file).exists(), !is_refused, "a call that was refused leaves no {file}");
+    }
     let audited = audit(&made);
-    assert_same(&audited, &written(&cluster.scenario, &made, &dir.path().join("everything")));
+    let everything = tempfile::tempdir_in(dir).unwrap();
+    assert_same(&audited, &written(&cluster.scenario, &made, everything.path()));
     assert_eq!(audited["totals"]["waitingPods"], 14, "events say who waits");
     assert_eq!((&audited["complete"], &audited["warnings"]), (&true.into(), &Value::Array(vec![])));
-    for file in NOT_SERVED {
-        assert!(!made.join(file).exists(), "a call that was refused leaves no {file}");
-    }
 }
