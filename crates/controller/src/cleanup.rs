@@ -28,6 +28,7 @@ const PAGE: u32 = 500;
 
 /// What to take away besides conditions and reports, and whether to do it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line, and independent of the others")]
 pub struct Cleanup {
     /// Only say what there is.
     pub dry_run: bool,

@@ -2,7 +2,7 @@
 //!
 //! At once when one is new, and again from time to time: a watch would need the right to list all of a namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use ipam_audit_api::views::{ConfigMapKey, ConfigMapView, Interner, Unfit, system_config_maps};
 use ipam_audit_core::source::{FaultCategory, SourceFault};
@@ -27,9 +27,9 @@ pub(crate) async fn follow(watches: Watches, settings: Settings) {
         let keys = watches.state.read(|parts| parts.cni.config_maps());
         let mut answers = BTreeMap::new();
         for key in keys.iter().cloned().chain(system_config_maps()) {
-            if !answers.contains_key(&key) {
-                let answer = read(&watches, &key).await;
-                answers.insert(key, answer);
+            if let Entry::Vacant(unread) = answers.entry(key) {
+                let answer = read(&watches, unread.key()).await;
+                unread.insert(answer);
             }
         }
         let retry = answers.values().any(|answer| answer.as_ref().is_err_and(|fault| may_pass(fault.category)));

@@ -39,13 +39,16 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 /// Finds the part of the index that a kind fills.
 type Select = Box<dyn for<'a> Fn(&'a mut Parts) -> &'a mut (dyn MayBeAbsent) + Send + Sync>;
 
+/// Watches a kind in one of its versions, and tells when it may be gone.
+type Follow = Box<dyn Fn(&Watches, &str, Arc<Notify>) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// A kind that may not be installed.
 struct Kind {
     group: String,
     plural: String,
     versions: &'static [&'static str],
     part: Select,
-    watch: Box<dyn Fn(&Watches, &str, Arc<Notify>) -> BoxFuture<'static, ()> + Send + Sync>,
+    watch: Follow,
 }
 
 impl Kind {
@@ -277,14 +280,18 @@ async fn discover(client: &Client, kinds: &[Kind]) -> Result<Served, CallError> 
     for Group { metadata, versions } in answer.items.into_iter().flatten().filter(|group| is_ours(&group.metadata.name))
     {
         for Version { version, resources } in versions {
-            resources.into_iter().for_each(|listed| served.add(&metadata.name, &version, listed.resource));
+            for listed in resources {
+                served.add(&metadata.name, &version, listed.resource);
+            }
         }
     }
     for BareGroup { name, versions } in answer.groups.into_iter().flatten().filter(|group| is_ours(&group.name)) {
         for BareVersion { version } in versions {
             let group_version = format!("{name}/{version}");
             let resources = within(READ_LIMIT, client.list_api_group_resources(&group_version)).await?.resources;
-            resources.into_iter().for_each(|resource| served.add(&name, &version, resource.name));
+            for resource in resources {
+                served.add(&name, &version, resource.name);
+            }
         }
     }
     Ok(served)

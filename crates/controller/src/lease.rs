@@ -348,11 +348,10 @@ impl Elector {
         }
         match within(self.grace / 3, self.give_back()).await {
             Ok(true) => tracing::info!(lease = self.name, "lease released"),
-            Ok(false) => {}
             Err(error) if leading => {
                 tracing::warn!(lease = self.name, %error, "the lease could not be released and will expire");
             }
-            Err(_) => {}
+            Ok(false) | Err(_) => {}
         }
     }
 

@@ -4,21 +4,18 @@
 //! and causes no audit. A first failure that may pass is tried again before it is reported. How often is in [`interval`].
 
 mod interval;
+mod reader;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use ipam_audit_api::{
-    settings::{AssumedRole, AwsSettings},
-    views::NodeRow,
-};
+use ipam_audit_api::{settings::AwsSettings, views::NodeRow};
 use ipam_audit_core::{
     ids::{InstanceId, InstanceType, SubnetId, VpcId},
-    inventory::{Interface, Inventory, InventoryScope, ReadInventory, Subnet},
+    inventory::{Interface, Inventory, InventoryScope, Subnet},
     snapshot::{Node, Platform},
     source::{FaultCategory, Observed, Reading, Source, SourceFault, SourceState},
 };
@@ -29,7 +26,11 @@ use tokio::{
 };
 
 pub(crate) use self::interval::Rhythm;
-use self::interval::{Interval, Stock};
+pub use self::reader::{CallStats, CountCalls, Ec2Place, OpenInventory};
+use self::{
+    interval::{Interval, Stock},
+    reader::{Reader, sums},
+};
 
 use crate::{
     backoff::{Backoff, jittered},
@@ -37,59 +38,6 @@ use crate::{
     settings::Settings,
     state::{State, may_pass},
 };
-
-/// A reading that takes longer than this will never end.
-const READING_LIMIT: Duration = Duration::from_mins(15);
-
-/// Where to look for EC2.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ec2Place {
-    /// The region that the audit's spec names.
-    pub region: Option<String>,
-    /// The region that most nodes say they are in, if the spec names none: to use when the environment names none, too.
-    pub region_of_nodes: Option<String>,
-    /// Where the audit's spec has EC2 asked.
-    pub endpoint: Option<String>,
-    /// The role that the audit's spec has assumed.
-    pub role: Option<AssumedRole>,
-}
-
-/// Calls of one action that were sent to EC2 since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CallStats {
-    /// The action, for example `DescribeSubnets`.
-    pub action: &'static str,
-    /// Requests, repeated ones included.
-    pub requests: u64,
-    /// How many of them were answered with what was asked for.
-    pub answered: u64,
-    /// How many of them EC2 asked to repeat later.
-    pub throttles: u64,
-    /// How many of them failed in another way.
-    pub errors: u64,
-    /// Calls that failed in the end.
-    pub failures: u64,
-    /// Calls that the reader's budget allows now without waiting, below zero while some are owed; none once it is closed.
-    pub budget: Option<i64>,
-}
-
-/// A reader of EC2 that counts what it sends, and knows where to.
-pub trait CountCalls {
-    /// What was sent so far, by action.
-    fn calls(&self) -> Vec<CallStats>;
-
-    /// The region that it reads, and what told it, if one is known.
-    fn region(&self) -> Option<(String, &'static str)>;
-}
-
-/// Makes readers of EC2: the controller has one for each region that its audits name.
-pub trait OpenInventory: Send + Sync + 'static {
-    /// The readers.
-    type Inventory: ReadInventory + CountCalls;
-
-    /// A reader. It must not fail: what is wrong shows as the faults of its first reading.
-    fn open(&self, place: &Ec2Place) -> impl Future<Output = Self::Inventory> + Send;
-}
 
 /// What one audit wants of EC2; audits that want the same share it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -302,21 +250,21 @@ async fn poll<O: OpenInventory>(poller: Arc<Poller<O>>, scope: Ec2Scope, rhythm:
     let mut interval = Interval::new(rhythm, poller.settings.ec2_interval);
     let mut backoff = Backoff::new(poller.settings.ec2_retry.min(interval.usual()), interval.usual());
     let mut failures = 0_u32;
-    let mut reader = Reader { open: &poller.open, current: None, closed: Vec::new() };
+    let mut reader = Reader::new(&poller.open);
     let mut requests = poller.polls.requests.subscribe();
     let mut last: Option<Instant> = None;
     poller.first_nodes().await;
     loop {
         poller.leadership.held().await;
         let request = number_of(&requests.borrow_and_update(), &scope);
-        let (began, throttles) = (Instant::now(), reader.throttles());
+        let (began, before) = (Instant::now(), reader.throttles());
         let wish = poller.wish(&scope);
         let nodes: HashSet<InstanceId> = wish.instances.iter().cloned().collect();
         let now = reader.read(poller.place(&scope), wish).await;
         let faults = Faults::of(&now);
         failures = if faults.passing { failures + 1 } else { 0 };
         poller.merge(&scope, now, failures > 1, request);
-        let throttled = faults.throttled || reader.throttles() > throttles;
+        let throttled = faults.throttled || reader.throttles() > before;
         let since = last.map(|last| began.duration_since(last));
         let stocks = poller.stocks(&scope, &nodes).filter(|_| !faults.passing);
         let every = interval.next(stocks.as_deref(), throttled, since);
@@ -362,83 +310,6 @@ impl Faults {
             refused: any(|category| category == FaultCategory::Credentials),
         }
     }
-}
-
-/// The reader of one scope, opened when it is needed.
-///
-/// One that lacks credentials is closed again: where they come from is looked up when it opens, and a profile or a token
-/// that appears later would never be seen. Its calls stay counted.
-struct Reader<'a, O: OpenInventory> {
-    open: &'a O,
-    current: Option<(Ec2Place, O::Inventory)>,
-    closed: Vec<CallStats>,
-}
-
-impl<O: OpenInventory> Reader<'_, O> {
-    async fn read(&mut self, place: Ec2Place, wish: InventoryScope) -> Inventory {
-        if self.current.as_ref().is_some_and(|(opened, _)| *opened != place) {
-            self.close();
-        }
-        if self.current.is_none() {
-            let opened = self.open.open(&place).await;
-            self.current = Some((place, opened));
-        }
-        let Some((_, inventory)) = &self.current else { return Inventory::default() };
-        let answer = tokio::time::timeout(READING_LIMIT, inventory.read(&wish)).await;
-        answer.unwrap_or_else(|_| unanswered())
-    }
-
-    fn throttles(&self) -> u64 {
-        self.calls().iter().map(|stats| stats.throttles).sum()
-    }
-
-    fn close(&mut self) {
-        self.closed = self.calls().into_iter().map(|stats| CallStats { budget: None, ..stats }).collect();
-        self.current = None;
-    }
-
-    fn region(&self) -> Option<(String, &'static str)> {
-        self.current.as_ref()?.1.region()
-    }
-
-    fn calls(&self) -> Vec<CallStats> {
-        let current = self.current.iter().flat_map(|(_, inventory)| inventory.calls());
-        sums(self.closed.iter().copied().chain(current)).into_values().collect()
-    }
-}
-
-/// Nothing of EC2, because it took too long.
-fn unanswered() -> Inventory {
-    fn late<T>() -> Reading<T> {
-        let message = format!("EC2 was not read within {} minutes", READING_LIMIT.as_secs() / 60);
-        Reading::missing(FaultCategory::Unreachable, message)
-    }
-    Inventory {
-        vpcs: late(),
-        subnets: late(),
-        interfaces: late(),
-        instance_types: late(),
-        reservations: late(),
-        instances: late(),
-        security_groups: late(),
-        route_tables: late(),
-    }
-}
-
-/// Counters added up by action.
-fn sums(stats: impl Iterator<Item = CallStats>) -> BTreeMap<&'static str, CallStats> {
-    let mut sums: BTreeMap<&'static str, CallStats> = BTreeMap::new();
-    for CallStats { action, requests, answered, throttles, errors, failures, budget } in stats {
-        let sum = sums.entry(action).or_insert(CallStats { action, ..CallStats::default() });
-        sum.requests += requests;
-        sum.answered += answered;
-        sum.throttles += throttles;
-        sum.errors += errors;
-        sum.failures += failures;
-        // Each reader has a budget of its own; the one that has least left is the one that waits.
-        sum.budget = [sum.budget, budget].into_iter().flatten().min();
-    }
-    sums
 }
 
 impl<O> Poller<O> {
@@ -604,66 +475,6 @@ mod tests {
 
     fn good(value: u8, second: i64) -> Reading<u8> {
         Reading::fresh(value, Timestamp::from_second(second).unwrap())
-    }
-
-    /// Finds credentials from the second opening on.
-    struct Late(Mutex<u64>);
-
-    struct Account(bool);
-
-    impl OpenInventory for Late {
-        type Inventory = Account;
-
-        async fn open(&self, _: &Ec2Place) -> Account {
-            let mut opened = lock(&self.0);
-            *opened += 1;
-            Account(*opened > 1)
-        }
-    }
-
-    impl ReadInventory for Account {
-        async fn read(&self, _: &InventoryScope) -> Inventory {
-            let now = Timestamp::UNIX_EPOCH;
-            let subnets = if self.0 {
-                Reading::fresh(Vec::new(), now)
-            } else {
-                Reading::missing(FaultCategory::Credentials, "no credentials")
-            };
-            Inventory { subnets, ..unanswered() }
-        }
-    }
-
-    impl CountCalls for Account {
-        fn calls(&self) -> Vec<CallStats> {
-            let failures = u64::from(!self.0);
-            vec![CallStats {
-                action: "DescribeSubnets",
-                requests: 1,
-                failures,
-                budget: Some(9),
-                ..CallStats::default()
-            }]
-        }
-
-        fn region(&self) -> Option<(String, &'static str)> {
-            None
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reader_without_credentials_is_opened_again_and_its_calls_stay_counted() {
-        let late = Late(Mutex::new(0));
-        let mut reader = Reader { open: &late, current: None, closed: Vec::new() };
-        let first = reader.read(Ec2Place::default(), InventoryScope::default()).await;
-        assert_eq!(first.subnets.value(), None);
-        reader.close();
-        let second = reader.read(Ec2Place::default(), InventoryScope::default()).await;
-        assert_eq!(second.subnets.value(), Some(&Vec::new()));
-        let calls = reader.calls();
-        assert_eq!([calls[0].requests, calls[0].failures], [2, 1]);
-        assert_eq!(calls[0].budget, Some(9), "that of the reader that is open");
-        reader.read(Ec2Place::default(), InventoryScope::default()).await;
-        assert_eq!(*lock(&late.0), 2, "what works is kept");
     }
 
     #[test]

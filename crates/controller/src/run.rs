@@ -48,7 +48,7 @@ pub async fn run<O: OpenInventory>(
     let scrapes = Arc::new(Scrapes::new());
     let pace = Pace::new(&settings);
     let leadership = lead(&mut tasks, &clients, &pace, &settings, &stop);
-    let writes = clients::for_writes(&config, &leadership).map_err(Error::client)?;
+    let write_client = clients::for_writes(&config, &leadership).map_err(Error::client)?;
     let (check, crds) = CrdCheck::new(clients.cluster.clone(), pace.clone(), &settings);
 
     let live = LiveState {
@@ -84,7 +84,7 @@ pub async fn run<O: OpenInventory>(
         leadership: leadership.clone(),
         settings: settings.clone(),
     };
-    let writer = Arc::new(Writer::new(writes, leadership.clone(), &settings));
+    let writer = Arc::new(Writer::new(write_client, leadership.clone(), &settings));
     let (publisher, keeper) = writing(writer, &state, &metrics, &leadership, &settings);
     let auditor = Auditor {
         state: state.clone(),

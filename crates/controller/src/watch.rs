@@ -529,19 +529,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_object_that_does_not_fit_spoils_no_other_in_a_stream_and_moves_the_position() {
         let asked = AtomicUsize::new(0);
-        let words = watch_until(9, move |request| match asked.fetch_add(1, SeqCst) {
-            0 => lines(&[
+        let words = watch_until(9, move |request| {
+            if asked.fetch_add(1, SeqCst) > 0 {
+                assert!(request.query.contains("resourceVersion=9"), "{}", request.query);
+                return lines(&[]);
+            }
+            lines(&[
                 event("ADDED", odd("a", "5")),
                 event("ADDED", pod("b", "6")),
                 event("NEWS", json!({})),
                 bookmark("7", true),
                 event("MODIFIED", odd("b", "8")),
                 event("DELETED", odd("a", "9")),
-            ]),
-            _ => {
-                assert!(request.query.contains("resourceVersion=9"), "{}", request.query);
-                lines(&[])
-            }
+            ])
         });
         let want = [
             "begin",

@@ -147,8 +147,8 @@ impl fmt::Display for Uid {
             Identity::Uuid(bytes) => {
                 let number = u128::from_be_bytes(*bytes);
                 let part = |from: u32, digits: u32| (number >> (4 * (32 - from - digits))) & ((1 << (4 * digits)) - 1);
-                let [a, b, c, d, e] = [part(0, 8), part(8, 4), part(12, 4), part(16, 4), part(20, 12)];
-                write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+                write!(f, "{:08x}-{:04x}-{:04x}-", part(0, 8), part(8, 4), part(12, 4))?;
+                write!(f, "{:04x}-{:012x}", part(16, 4), part(20, 12))
             }
         }
     }

@@ -330,11 +330,11 @@ mod tests {
             fault: fault.map(|category| SourceFault { category, message: String::new() }),
         };
         let now = Timestamp::UNIX_EPOCH + hour;
-        let stale = |source, fault| state(source, fault).is_stale(now, hour / 4);
-        assert!(stale(Source::Subnets, None), "read at every reading");
-        assert!(!stale(Source::CidrReservations, None) && !stale(Source::Instances, None));
-        assert!(stale(Source::CidrReservations, Some(FaultCategory::Denied)));
-        assert!(!stale(Source::Pods, None));
+        let too_old = |source, fault| state(source, fault).is_stale(now, hour / 4);
+        assert!(too_old(Source::Subnets, None), "read at every reading");
+        assert!(!too_old(Source::CidrReservations, None) && !too_old(Source::Instances, None));
+        assert!(too_old(Source::CidrReservations, Some(FaultCategory::Denied)));
+        assert!(!too_old(Source::Pods, None));
     }
 
     #[test]

@@ -124,9 +124,10 @@ impl ForeignKind {
     pub fn api(&self, client: &Client, version: &str, namespace: &str) -> Api<DynamicObject> {
         let gvk = GroupVersionKind::gvk(self.group, version, self.kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, self.plural);
-        match self.namespaced {
-            true => Api::namespaced_with(client.clone(), namespace, &resource),
-            false => Api::all_with(client.clone(), &resource),
+        if self.namespaced {
+            Api::namespaced_with(client.clone(), namespace, &resource)
+        } else {
+            Api::all_with(client.clone(), &resource)
         }
     }
 }

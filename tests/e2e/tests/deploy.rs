@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ipam_audit_e2e::{Cluster, NAMESPACE, Object, SERVICE_ACCOUNT, crowded, repository};
 use serde_json::{Value, json};
 
@@ -23,8 +23,7 @@ fn with_all_components(to: &Path) -> Result<()> {
         text = text.replace(&format!("#   - {component}\n"), "");
     }
     text = text.replace("# components:\n", "");
-    text += &format!("components: {}\n", json!(COMPONENTS));
-    Ok(fs::write(path, text)?)
+    Ok(fs::write(path, format!("{text}components: {}\n", json!(COMPONENTS)))?)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -33,9 +32,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?
+            copy(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), target).map(drop)?
+            fs::copy(entry.path(), target)?;
         }
     }
     Ok(())
@@ -52,19 +51,20 @@ async fn tried(cluster: &Cluster, args: &[&str]) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
     for document in documents {
         match document? {
-            Value::Object(mut list) if list["kind"] == "List" => match list["items"].take() {
-                Value::Array(items) => objects.extend(items),
-                _ => {}
-            },
+            Value::Object(mut list) if list["kind"] == "List" => {
+                if let Value::Array(items) = list["items"].take() {
+                    objects.extend(items);
+                }
+            }
             one => objects.push(one),
         }
     }
     Ok(objects.into_iter().map(Object::from).collect())
 }
 
-fn one<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Object {
+fn one<'a>(objects: &'a [Object], kind: &str, name: &str) -> Result<&'a Object> {
     let found = objects.iter().find(|object| object.text("/kind") == kind && object.name() == name);
-    found.unwrap_or_else(|| panic!("no {kind} {name}"))
+    found.with_context(|| format!("no {kind} {name}"))
 }
 
 #[tokio::test]
@@ -77,10 +77,10 @@ async fn what_is_shipped_is_accepted_and_asks_for_little() -> Result<()> {
     cluster.plane.apply_manifests(&repository().join("deploy/rbac.yaml")).await?;
 
     let objects = tried(&cluster, &["-k", &all]).await?;
-    let deployment = one(&objects, "Deployment", "ipam-audit");
+    let deployment = one(&objects, "Deployment", "ipam-audit")?;
     the_pods_are_confined(deployment);
-    they_come_and_go_one_at_a_time(deployment, one(&objects, "PodDisruptionBudget", "ipam-audit"));
-    the_network_is_narrow(&objects, deployment);
+    they_come_and_go_one_at_a_time(deployment, one(&objects, "PodDisruptionBudget", "ipam-audit")?);
+    the_network_is_narrow(&objects, deployment)?;
     the_image_runs_as_the_same_user(deployment)?;
     for object in &objects {
         assert_eq!(object.text("/metadata/labels/app.kubernetes.io~1name"), "ipam-audit", "{object:?}");
@@ -135,8 +135,8 @@ fn they_come_and_go_one_at_a_time(deployment: &Object, budget: &Object) {
     assert_eq!(budget.at("/spec/selector"), deployment.at("/spec/selector"));
 }
 
-fn the_network_is_narrow(objects: &[Object], deployment: &Object) {
-    let policy = one(objects, "NetworkPolicy", "ipam-audit");
+fn the_network_is_narrow(objects: &[Object], deployment: &Object) -> Result<()> {
+    let policy = one(objects, "NetworkPolicy", "ipam-audit")?;
     assert_eq!(policy.at("/spec/podSelector"), deployment.at("/spec/selector"));
     assert_eq!(*policy.at("/spec/policyTypes"), json!(["Ingress", "Egress"]));
     let ports = |policy: &Object, direction: &str| -> Vec<i64> {
@@ -154,9 +154,10 @@ fn the_network_is_narrow(objects: &[Object], deployment: &Object) {
     assert_eq!(ports(policy, "egress"), [53, 80, 443]);
     let credentials = policy.items("/spec/egress").iter().find(|rule| rule["ports"][0]["port"] == 80).unwrap();
     assert!(credentials.to_string().contains("169.254.170.23/32"), "EKS Pod Identity");
-    let further = one(objects, "NetworkPolicy", "ipam-audit-node-address");
+    let further = one(objects, "NetworkPolicy", "ipam-audit-node-address")?;
     assert_eq!(ports(further, "egress"), [61678]);
     assert_eq!(*further.at("/spec/ingress"), Value::Null);
+    Ok(())
 }
 
 fn the_image_runs_as_the_same_user(deployment: &Object) -> Result<()> {

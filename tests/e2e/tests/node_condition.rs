@@ -105,7 +105,8 @@ async fn nodes_say_that_the_next_pod_finds_no_address_whoever_else_writes_and_fo
 
 fn owns_its_entry_alone(node: &Object) {
     let owned = owned(node);
-    let [entry] = owned.as_slice() else { panic!("one set of fields: {owned:?}") };
+    assert_eq!(owned.len(), 1, "one set of fields: {owned:?}");
+    let entry = &owned[0];
     assert_eq!((&entry["operation"], &entry["subresource"]), (&json!("Apply"), &json!("status")));
     let status = &entry["fieldsV1"]["f:status"];
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ipam_audit_e2e::{AUDIT, Cluster, Kind, PodSpec, Scrape, Start, crowded, idle_address, repository};
 use ipam_audit_testkit::ec2::{Effect, Fault};
 use ipam_audit_testkit::telemetry::{Collector, parse_traces};
@@ -236,20 +236,20 @@ async fn the_log_is_turned_up_and_down(cluster: &mut Cluster) -> Result<()> {
 }
 
 /// The lines of a log in JSON; every one has to be an object with a time, a level and a message.
-fn json_lines(cluster: &Cluster) -> Vec<Value> {
+fn json_lines(cluster: &Cluster) -> Result<Vec<Value>> {
     let log = cluster.log();
     let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let read = |line: &str| {
-        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
         assert!(line["fields"]["message"].is_string(), "{line}");
-        line
+        Ok(line)
     };
     whole.lines().map(read).collect()
 }
 
-fn audited(cluster: &Cluster) -> Vec<Value> {
-    json_lines(cluster).into_iter().filter(|line| line["fields"]["message"] == "audited").collect()
+fn audited(cluster: &Cluster) -> Result<Vec<Value>> {
+    Ok(json_lines(cluster)?.into_iter().filter(|line| line["fields"]["message"] == "audited").collect())
 }
 
 #[tokio::test]
@@ -264,15 +264,15 @@ async fn each_audit_that_writes_is_one_line_and_each_audit_a_trace() -> Result<(
 
 async fn one_line_for_each_audit_that_writes(cluster: &mut Cluster) -> Result<()> {
     cluster.until_ec2_was_read(2).await?;
-    let before = audited(cluster);
+    let before = audited(cluster)?;
     assert!(before.iter().skip(1).all(|line| line["fields"]["needed"].as_u64() > Some(0)), "{before:?}");
     cluster.until_ec2_was_read(3).await?;
-    assert_eq!(audited(cluster).len(), before.len(), "nothing has changed");
+    assert_eq!(audited(cluster)?.len(), before.len(), "nothing has changed");
     let node = cluster.scenario.plan().nodes[0].clone();
     cluster.run_pod(PodSpec::new("bakery", "rolls", &node.name, idle_address(&node)?)).await?;
-    let more = async |cluster: &Cluster| Ok((audited(cluster).len() > before.len()).then_some(()));
+    let more = async |cluster: &Cluster| Ok((audited(cluster)?.len() > before.len()).then_some(()));
     cluster.until("a line about the audit of the new pod", more).await?;
-    for line in audited(cluster).iter().skip(before.len()) {
+    for line in audited(cluster)?.iter().skip(before.len()) {
         assert_eq!(line["level"], "INFO");
         assert!(line["fields"]["needed"].as_u64() > Some(0), "{line}");
     }
@@ -321,6 +321,6 @@ async fn a_collector_that_fails_costs_two_lines(cluster: &mut Cluster, collector
     cluster.run_pod(PodSpec::new("bakery", "cakes", &node.name, idle_address(&node)?)).await?;
     cluster.until_logged("traces are sent again").await?;
     assert_eq!(cluster.logged("traces cannot be sent").len(), 1, "{}", cluster.log());
-    json_lines(cluster);
+    json_lines(cluster)?;
     Ok(())
 }

@@ -204,9 +204,9 @@ async fn left_out(options: Options, verb: &str) -> Result<()> {
         assert!(told["message"].as_str().unwrap().contains("is left out: "), "{told:#}");
     }
     for kind in KINDS {
-        let named = cluster.logged(&format!("kind=\"{}\"", kind.kind));
-        let left: Vec<&String> = named.iter().filter(|line| line.contains("makes no sense")).collect();
-        assert_eq!(left.len(), 1, "{}: {named:#?}", kind.kind);
+        let told = cluster.logged(&format!("kind=\"{}\"", kind.kind));
+        let left: Vec<&String> = told.iter().filter(|line| line.contains("makes no sense")).collect();
+        assert_eq!(left.len(), 1, "{}: {told:#?}", kind.kind);
         let rows = format!("watch=\"{}\" rows=1", kind.plural);
         assert_eq!(cluster.logged(&rows).len(), 1, "the sound one is read: {rows}\n{}", cluster.log());
     }

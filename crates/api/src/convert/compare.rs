@@ -193,7 +193,9 @@ pub fn digest<K: Said>(mut status: K::Status) -> u64 {
 /// Conditions are a map by type: the API server may keep them in another order.
 fn without_times(conditions: &mut [Condition], findings: &mut [Finding]) {
     let never = Time(Timestamp::UNIX_EPOCH);
-    conditions.iter_mut().for_each(|condition| condition.last_transition_time = never.clone());
+    for condition in conditions.iter_mut() {
+        condition.last_transition_time = never.clone();
+    }
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     for finding in findings {
         (finding.first_seen, finding.last_seen) = (never.clone(), never.clone());

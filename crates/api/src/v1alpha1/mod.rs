@@ -11,11 +11,12 @@ mod audit_status;
 mod ipamd_spec;
 mod node_report;
 mod parts;
+mod scope_spec;
 mod subnet_report;
 
 pub use audit_spec::{
-    AssumeRoleSpec, AwsSpec, CniSpec, Gate, IpamAudit, IpamAuditSpec, NodeConditionSpec, NodeReports, OutputsSpec,
-    OverrideSpec, ScopeSpec, SuppressionSpec, ThresholdsSpec,
+    CniSpec, Gate, IpamAudit, IpamAuditSpec, NodeConditionSpec, NodeReports, OutputsSpec, OverrideSpec,
+    SuppressionSpec, ThresholdsSpec,
 };
 pub use audit_status::{
     AuditDisplay, Discovered, DiscoveredValue, IpamAuditStatus, ProblemStatus, RulesStatus, SourceStatus, Totals,
@@ -27,6 +28,7 @@ pub use node_report::{
     NodeIpamReportStatus,
 };
 pub use parts::{Evidence, Finding, Severity, Subject};
+pub use scope_spec::{AssumeRoleSpec, AwsSpec, ScopeSpec};
 pub use subnet_report::{
     Blocks, Need, Occupant, SubnetAddresses, SubnetDisplay, SubnetIpamReport, SubnetIpamReportSpec,
     SubnetIpamReportStatus,

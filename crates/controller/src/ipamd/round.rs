@@ -36,7 +36,7 @@ pub(super) async fn ask_all(asker: &Asker, way: Way, terms: &Terms) -> (Vec<Node
     let targets = doors.iter().map(|(node, _)| node.clone()).collect();
     let denied: OnceLock<SourceFault> = OnceLock::new();
     let question = Question { client: &asker.client, port: way.port, timeout: terms.timeout };
-    let asked = stream::iter(doors).map(|(node, door)| {
+    let visits = stream::iter(doors).map(|(node, door)| {
         let (question, denied) = (&question, &denied);
         async move {
             let answer = match (denied.get(), door) {
@@ -53,7 +53,7 @@ pub(super) async fn ask_all(asker: &Asker, way: Way, terms: &Terms) -> (Vec<Node
         }
     });
     let limit = tokio::time::sleep(longest(terms));
-    let answers = asked.buffer_unordered(terms.concurrency).take_until(limit).collect().await;
+    let answers = visits.buffer_unordered(terms.concurrency).take_until(limit).collect().await;
     (targets, answers)
 }
 

@@ -101,9 +101,10 @@ impl Rows {
         if self.fault == fault {
             return false;
         }
-        match &fault {
-            Some(fault) => tracing::warn!(category = fault.category.name(), "ipamd: {}", fault.message),
-            None => tracing::info!("ipamd: healed"),
+        if let Some(fault) = &fault {
+            tracing::warn!(category = fault.category.name(), "ipamd: {}", fault.message);
+        } else {
+            tracing::info!("ipamd: healed");
         }
         self.fault = fault;
         true
@@ -226,9 +227,8 @@ mod tests {
 
     /// One round of the nodes `a`, `b`, …
     fn round(rows: &mut Rows, second: i64, answers: Vec<Answer>) -> bool {
-        let names = || ["a", "b", "c"].into_iter().take(answers.len()).map(NodeName::from);
-        let targets: Vec<NodeName> = names().collect();
-        let answers = names().zip(answers.clone()).map(|(node, answer)| (node, at(second), answer)).collect();
+        let targets: Vec<NodeName> = ["a", "b", "c"].into_iter().take(answers.len()).map(NodeName::from).collect();
+        let answers = targets.iter().cloned().zip(answers).map(|(node, answer)| (node, at(second), answer)).collect();
         rows.merge(targets, answers)
     }
 

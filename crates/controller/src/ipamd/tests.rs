@@ -266,9 +266,9 @@ async fn nobody_is_asked_until_an_audit_wants_it_and_nobody_once_none_does() {
     let asker = Arc::new(asker(client));
     add_node(&asker, 1, true);
     let running = tokio::spawn(run(asker.clone()));
-    let asked = || log.lock().unwrap().len();
+    let requests = || log.lock().unwrap().len();
     tokio::time::sleep(Duration::from_mins(10)).await;
-    assert_eq!(asked(), 0);
+    assert_eq!(requests(), 0);
     let settings = IpamdSettings {
         through_api_server: true,
         port: 61678,
@@ -278,16 +278,16 @@ async fn nobody_is_asked_until_an_audit_wants_it_and_nobody_once_none_does() {
     };
     asker.scrapes.want("cluster", Some(&settings), &Selector::default());
     tokio::time::sleep(Duration::from_mins(10)).await;
-    let rounds = asked();
+    let rounds = requests();
     assert!((8..=14).contains(&rounds), "{rounds} rounds in ten minutes");
     let before = asker.state.generation();
     tokio::time::sleep(Duration::from_mins(3)).await;
-    assert!(asked() > rounds, "it goes on");
+    assert!(requests() > rounds, "it goes on");
     assert_eq!(asker.state.generation(), before, "and the same again is no change");
     asker.scrapes.want("cluster", None, &Selector::default());
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let rounds = asked();
+    let rounds = requests();
     tokio::time::sleep(Duration::from_mins(10)).await;
-    assert_eq!(asked(), rounds);
+    assert_eq!(requests(), rounds);
     assert!(!running.is_finished());
 }

@@ -184,7 +184,7 @@ impl Render<'_> {
         if !self.context.knows_nodes() {
             // Without the list of nodes none of them is gone; what was said of them is only not proven any more.
             (needed, wanted) = (Vec::new(), HashSet::new());
-            self.keep(&observed.nodes, |before| keep_node(self.context, before), &mut needed, &mut wanted);
+            Self::keep(&observed.nodes, |before| keep_node(self.context, before), &mut needed, &mut wanted);
         }
         (needed, gone(&observed.nodes, &wanted))
     }
@@ -200,7 +200,7 @@ impl Render<'_> {
             needed.extend(differs(known, &report, &status).map(|object| Needed { about: About::Seen(at), object }));
         }
         if !self.context.knows_subnets() {
-            self.keep(&observed.subnets, |before| keep_subnet(self.context, before), &mut needed, &mut wanted);
+            Self::keep(&observed.subnets, |before| keep_subnet(self.context, before), &mut needed, &mut wanted);
         }
         (needed, gone(&observed.subnets, &wanted))
     }
@@ -212,7 +212,6 @@ impl Render<'_> {
 
     /// Reports whose subjects cannot be seen stay, and say that.
     fn keep<K: Keepable>(
-        &self,
         observed: &Known<K>,
         kept: impl Fn(&K::Status) -> K::Status,
         needed: &mut Vec<Needed<K>>,

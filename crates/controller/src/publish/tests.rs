@@ -521,9 +521,9 @@ async fn a_publication_stops_between_two_writes_when_the_claim_ends() {
     let (leadership, end) = Leadership::alone(stop.clone());
     tokio::spawn(end);
     let mut rig = Rig::new(leadership.clone());
-    let (server, served) = (rig.server.clone(), AtomicU64::new(0));
+    let (server, answers) = (rig.server.clone(), AtomicU64::new(0));
     let (client, log) = client(move |asked| {
-        if served.fetch_add(1, SeqCst) == 2 {
+        if answers.fetch_add(1, SeqCst) == 2 {
             stop.cancel();
         }
         server.answer(asked)

@@ -121,7 +121,7 @@ impl<V: View> Rows<V> for Objects<V::Row> {
     }
 
     fn lose(&mut self, meta: &ObjectMeta) -> Changed {
-        Objects::lose(self, meta)
+        Self::lose(self, meta)
     }
 
     fn finish(&mut self) -> Changed {

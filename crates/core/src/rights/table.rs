@@ -213,7 +213,6 @@ pub const KUBERNETES: &[KubernetesRight] = &[
         scope: Own,
         feature: Cleanup,
         why: "whether a controller still runs; to take its Lease away, with --lease",
-        ..COMMON
     },
 ];
 

@@ -170,13 +170,13 @@ fn worst(words: &[(&str, &Judged, &Verdict)]) -> Option<Wish> {
 /// Lets only so many nodes say that they are under pressure: those that do already, then the worst.
 fn bound(nodes: &mut HashMap<Arc<str>, Wish>, percent: u32, presses: impl Fn(&str) -> bool) {
     let most = pressure::most(nodes.len(), percent);
-    let mut pressed: Vec<(Arc<str>, &mut Wish)> =
+    let mut wishes: Vec<(Arc<str>, &mut Wish)> =
         nodes.iter_mut().filter(|(_, wish)| wish.reason.is_pressure()).map(|(uid, wish)| (uid.clone(), wish)).collect();
-    if pressed.len() <= most {
+    if wishes.len() <= most {
         return;
     }
-    pressed.sort_by_cached_key(|(uid, wish)| (Reverse(presses(uid)), Reverse(wish.reason), uid.clone()));
-    for (_, wish) in pressed.into_iter().skip(most) {
+    wishes.sort_by_cached_key(|(uid, wish)| (Reverse(presses(uid)), Reverse(wish.reason), uid.clone()));
+    for (_, wish) in wishes.into_iter().skip(most) {
         wish.message =
             format!("{}, but {most} nodes say so already ({percent} %): {}", wish.reason.name(), wish.message);
         wish.reason = Reason::ShareReached;

@@ -132,9 +132,10 @@ impl Keeper {
     /// Says on the audits, and once in the log, why nothing can be written, or that it can again.
     fn tell(&self, fault: Option<String>) {
         if self.board.set_fault(fault.clone()) {
-            match fault {
-                Some(why) => tracing::warn!("conditions on nodes: {why}"),
-                None => tracing::info!("conditions on nodes: healed"),
+            if let Some(why) = fault {
+                tracing::warn!("conditions on nodes: {why}");
+            } else {
+                tracing::info!("conditions on nodes: healed");
             }
             self.state.touch();
         }

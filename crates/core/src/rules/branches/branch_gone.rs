@@ -74,7 +74,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 
 /// A branch that was made about when EC2 was read may not be in that reading.
 fn is_newer(pod: &Pod, than: Timestamp) -> bool {
-    pod.scheduled_at().or(pod.created_at()).is_some_and(|at| at > than)
+    pod.scheduled_at().or_else(|| pod.created_at()).is_some_and(|at| at > than)
 }
 
 #[cfg(test)]

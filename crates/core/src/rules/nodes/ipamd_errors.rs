@@ -33,7 +33,8 @@ rule! {
     ///
     /// ## What to do
     ///
-    /// The finding names the kind that counts most. Missing rights: give the CNI's role the policy AmazonEKS_CNI_Policy.
+    /// The finding names the kind that counts most. Missing rights: give the CNI's role the policy
+    /// `AmazonEKS_CNI_Policy`.
     /// Throttling: set `MINIMUM_IP_TARGET` beside `WARM_IP_TARGET`, or use prefixes. No room: see the findings of the
     /// node's subnet.
     ///

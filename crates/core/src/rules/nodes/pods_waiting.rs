@@ -76,7 +76,7 @@ fn check(facts: &Facts<'_>, _: &AuditPolicy, found: &mut Violations<'_>) {
 
 /// Whether a pod has just come: pools take a few seconds to follow.
 fn is_new(facts: &Facts<'_>, pod: &Pod) -> bool {
-    let came = pod.scheduled_at().or(pod.created_at());
+    let came = pod.scheduled_at().or_else(|| pod.created_at());
     came.is_some_and(|came| facts.snapshot.taken_at.duration_since(came) < PATIENCE)
 }
 
