@@ -178,6 +178,7 @@ pub(crate) struct ExplainOptions {
 }
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag each, and any of them goes with any other")]
 pub(crate) struct CleanupOptions {
     /// Only say what there is.
     #[arg(long)]

@@ -52,8 +52,8 @@ pub(crate) fn init(
     let (gather, spans) = traces.is_some().then(spans::gather).unzip();
     let exporter = traces.zip(spans).map(|(target, spans)| Exporter::new(target, spans)).transpose()?;
     let of_audits = Targets::new().with_target(SPANS, LevelFilter::INFO);
-    let traced = gather.map(|gather| gather.with_filter(of_audits));
-    tracing_subscriber::registry().with(lines(format).with_filter(parsed)).with(traced).init();
+    let gathering = gather.map(|gather| gather.with_filter(of_audits));
+    tracing_subscriber::registry().with(lines(format).with_filter(parsed)).with(gathering).init();
     Ok((Arc::new(LogSwitch { written: Mutex::new(filter.to_owned()), handle }), exporter))
 }
 

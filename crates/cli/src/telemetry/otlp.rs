@@ -112,7 +112,7 @@ impl Exporter {
         let mut batch = Vec::new();
         while stop.run_until_cancelled(self.next(&mut batch)).await.is_some() {
             let sent = self.send_patiently(&batch).await;
-            self.tell(sent.err());
+            self.tell(sent.err().as_deref());
             batch.clear();
         }
         while let Ok(span) = self.spans.ended.try_recv() {
@@ -180,10 +180,10 @@ impl Exporter {
     }
 
     /// One line when the collector begins to fail, one when it is well again.
-    fn tell(&mut self, failed: Option<String>) {
+    fn tell(&mut self, failed: Option<&str>) {
         let dropped = self.spans.dropped.load(Relaxed);
         let collector = self.target.uri.authority().map(ToString::to_string).unwrap_or_default();
-        match &failed {
+        match failed {
             Some(why) if !self.failing => {
                 tracing::warn!(collector, "traces cannot be sent: {why}; audits go on without them");
             }
@@ -227,7 +227,7 @@ fn span(ended: &Ended) -> Json {
         "name": ended.name,
         "kind": INTERNAL,
         "startTimeUnixNano": nanoseconds(ended.began),
-        "endTimeUnixNano": nanoseconds(ended.ended),
+        "endTimeUnixNano": nanoseconds(ended.until),
         "attributes": ended.values.iter().map(|(key, value)| attribute(key, value)).collect::<Vec<_>>(),
     });
     if let Some(parent) = ended.parent {
@@ -285,7 +285,7 @@ mod tests {
             id: 0xcd,
             parent: None,
             began: UNIX_EPOCH + Duration::from_nanos(5),
-            ended: UNIX_EPOCH + Duration::from_nanos(9),
+            until: UNIX_EPOCH + Duration::from_nanos(9),
             values: vec![("nodes", Value::Number(3)), ("error", Value::Text("Publish".to_owned()))],
         };
         let span = span(&ended);

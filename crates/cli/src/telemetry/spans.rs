@@ -39,7 +39,7 @@ pub(super) struct Ended {
     pub(super) id: u64,
     pub(super) parent: Option<u64>,
     pub(super) began: SystemTime,
-    pub(super) ended: SystemTime,
+    pub(super) until: SystemTime,
     pub(super) values: Vec<(&'static str, Value)>,
 }
 
@@ -95,7 +95,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Gather {
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
         let Some(Open { trace, id, parent, began, values }) = span.extensions_mut().remove::<Open>() else { return };
-        let ended = Ended { name: span.name(), trace, id, parent, began, ended: SystemTime::now(), values: values.0 };
+        let ended = Ended { name: span.name(), trace, id, parent, began, until: SystemTime::now(), values: values.0 };
         if self.sender.try_send(ended).is_err() {
             self.dropped.fetch_add(1, Relaxed);
         }
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!((audit.name, audit.parent), ("audit", None));
         let values = [("audit", Value::Text("cluster".to_owned())), ("nodes", Value::Number(3))];
         assert_eq!(audit.values, values);
-        assert!(audit.began <= stage.began && stage.ended <= audit.ended);
+        assert!(audit.began <= stage.began && stage.until <= audit.until);
         assert_ne!(other.trace, audit.trace);
     }
 

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -120,7 +122,7 @@ proptest! {
         let mut text = format!("awscni_total_ip_addresses {total}\nawscni_assigned_ip_addresses {assigned}\n");
         for (label, value) in &errors {
             let label = label.replace('\\', "\\\\").replace('"', "\\\"");
-            text.push_str(&format!("awscni_ipamd_error_count{{fn=\"{label}\"}} {value}\n"));
+            writeln!(text, "awscni_ipamd_error_count{{fn=\"{label}\"}} {value}").unwrap();
         }
         let said = read(text.as_bytes()).unwrap();
         prop_assert_eq!((said.pool.total, said.pool.assigned), (Some(total), Some(assigned)));

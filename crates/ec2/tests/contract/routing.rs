@@ -49,8 +49,8 @@ async fn groups_of_the_vpc_are_read_by_name() {
 
         assert_eq!(inventory.security_groups.fault, None);
         let groups = inventory.security_groups.value().unwrap();
-        let named = groups.iter().find(|group| &*group.id == made.as_str()).map(|group| &*group.name);
-        check.expect("the group that was made", named, Some("pods"));
+        let found = groups.iter().find(|group| &*group.id == made.as_str()).map(|group| &*group.name);
+        check.expect("the group that was made", found, Some("pods"));
         let mut names: Vec<&str> = groups.iter().map(|group| &*group.name).collect();
         names.sort_unstable();
         check.expect("and the VPC's own", names, ["default", "pods"]);

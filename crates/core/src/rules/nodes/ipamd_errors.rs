@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn what_grows_is_found_by_the_kind_that_explains_the_others() {
-        let all: [(fn(&mut IpamdTroubles), Severity, &str); 3] = [
+        type Change = fn(&mut IpamdTroubles);
+        let all: [(Change, Severity, &str); 3] = [
             (
                 |troubles| {
                     (troubles.aws_errors, troubles.denied, troubles.throttled) = (Some(14), Some(7), Some(7));

@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn an_answer_of_long_ago_proves_nothing() {
         let mut snapshot = cluster();
-        let said = &mut row(&mut snapshot, 0).said.last_good.as_mut().unwrap();
+        let said = row(&mut snapshot, 0).said.last_good.as_mut().unwrap();
         said.as_of -= jiff::SignedDuration::from_mins(16);
         let outcome = once(&snapshot);
         assert_eq!(condition(&outcome, 0), (ConditionStatus::Unknown, "AnswerTooOld"));
