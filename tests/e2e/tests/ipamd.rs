@@ -108,7 +108,7 @@ async fn nodes_are_asked_at_their_addresses_only_while_the_spec_says_so() -> Res
 
     cluster.audit("{}").await?;
     let gone =
-        |report: &Object| report.at("/status/ipamd").is_null() && report.condition("IpamdReachable").status == "";
+        |report: &Object| report.at("/status/ipamd").is_null() && report.condition("IpamdReachable").status.is_empty();
     cluster.until_report((Kind::Node, &nodes[0].name), "nothing of ipamd", gone).await?;
     let asked = ipamd.asked();
     cluster.until_ec2_was_read(6).await?;
