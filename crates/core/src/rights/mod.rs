@@ -2,7 +2,7 @@
 //!
 //! The manifests in `deploy/`, `ipam-audit rbac`, `ipam-audit iam-policy`, `docs/rights.md` and the messages that name a
 //! missing right are all made from it, so that they cannot differ. A new request of the program is a new row in
-//! [`table`]; `make crds` writes the files, and an end-to-end test compares the roles with what the API server saw.
+//! `table`; `make crds` writes the files, and an end-to-end test compares the roles with what the API server saw.
 
 mod manifest;
 mod page;
