@@ -21,6 +21,10 @@ def openmetrics(text):
             seen.add(key)
             samples.append({"name": sample.name, "labels": sample.labels, "value": float(sample.value)})
         families.append({"name": family.name, "type": family.type, "help": family.documentation, "samples": samples})
+    # The parser keeps one of two equal series and says nothing.
+    lines = sum(1 for line in text.splitlines() if line and not line.startswith("#"))
+    if lines != len(seen):
+        raise ValueError(f"{lines} lines of samples, {len(seen)} series")
     return families
 
 

@@ -68,7 +68,9 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn L
 
 fn parse(filter: &str) -> Result<EnvFilter, String> {
     let wrong = format!("`{filter}` is no log filter; write a level, or info,ipam_audit=debug");
-    if filter.trim().is_empty() {
+    // The parser takes "a b" for the name of a target.
+    let has_two_words = |part: &str| part.split_whitespace().nth(1).is_some();
+    if filter.trim().is_empty() || filter.split(',').any(has_two_words) {
         return Err(wrong);
     }
     EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|_| wrong)
