@@ -178,7 +178,7 @@ impl Render<'_> {
             let status = render_node(self.context, node, self.before(known).as_ref());
             if settings.node_reports.include(status.findings.len()) {
                 wanted.insert(report.name_any());
-                needed.extend(differs(known, &report, &status).map(|object| Needed { about: About::Seen(at), object }));
+                needed.extend(differs(known, &report, status).map(|object| Needed { about: About::Seen(at), object }));
             }
         }
         if !self.context.knows_nodes() {
@@ -197,7 +197,7 @@ impl Render<'_> {
             let known = observed.subnets.get(report.name_any().as_str());
             let status = render_subnet(self.context, subnet, self.before(known).as_ref());
             wanted.insert(report.name_any());
-            needed.extend(differs(known, &report, &status).map(|object| Needed { about: About::Seen(at), object }));
+            needed.extend(differs(known, &report, status).map(|object| Needed { about: About::Seen(at), object }));
         }
         if !self.context.knows_subnets() {
             Self::keep(&observed.subnets, |before| keep_subnet(self.context, before), &mut needed, &mut wanted);
@@ -220,7 +220,7 @@ impl Render<'_> {
         for (name, known) in observed.iter().filter(|(name, _)| !wanted.contains(&***name)).collect::<Vec<_>>() {
             let Some(before) = known.status() else { continue };
             wanted.insert(name.to_string());
-            if !known.says(&kept(&before)) {
+            if !known.says(kept(&before)) {
                 needed.push(Needed { about: About::Unseen(known.clone()), object: false });
             }
         }
@@ -308,7 +308,7 @@ fn pod(finding: &Finding) -> Option<ObjectReference> {
 }
 
 /// Whether a report has to be written, and then whether the object itself has to be, too.
-fn differs<K: Keepable>(known: Option<&Arc<Kept<K>>>, report: &K, status: &K::Status) -> Option<bool> {
+fn differs<K: Keepable>(known: Option<&Arc<Kept<K>>>, report: &K, status: K::Status) -> Option<bool> {
     let object = known.is_none_or(|known| !known.is_like(report));
     (object || known.is_none_or(|known| !known.says(status))).then_some(object)
 }

@@ -71,8 +71,8 @@ impl<K: Keepable> Kept<K> {
     }
 
     /// Whether its status says this, whenever it was said.
-    pub(crate) fn says(&self, status: &K::Status) -> bool {
-        self.digest == Some(digest::<K>(status.clone()))
+    pub(crate) fn says(&self, status: K::Status) -> bool {
+        self.digest == Some(digest::<K>(status))
     }
 
     /// Whether what is ours of the object beside its status is as in another.
@@ -136,7 +136,7 @@ mod tests {
     fn only_times_may_differ_between_reports_that_say_the_same() {
         let kept = Kept::of(&report(1, "the same", 7), &mut Arc::default());
         let status = |message: &str, second| report(1, message, second).status.unwrap();
-        assert!(kept.says(&status("the same", 99)));
-        assert!(!kept.says(&status("another", 7)));
+        assert!(kept.says(status("the same", 99)));
+        assert!(!kept.says(status("another", 7)));
     }
 }
