@@ -11,7 +11,6 @@ mod budget;
 mod call;
 mod convert;
 mod failure;
-mod intern;
 mod inventory;
 mod listing;
 mod memory;

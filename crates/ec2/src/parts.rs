@@ -4,6 +4,7 @@
 
 use ipam_audit_core::{
     ids::{InstanceType, SubnetId, VpcId},
+    intern::Interner,
     inventory::{
         CidrReservation, Instance, InstanceTypeFacts, Interface, Inventory, RouteTable, SecurityGroup, Subnet, Vpc,
     },
@@ -16,7 +17,6 @@ use crate::{
     action::Action,
     convert,
     failure::Failure,
-    intern::Interner,
     inventory::Reader,
     listing::{Listing, list},
     memory::Rare,

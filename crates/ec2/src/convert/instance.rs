@@ -3,12 +3,12 @@
 use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{
     ids::{InstanceId, InstanceType},
+    intern::Interner,
     inventory::{Instance, is_cluster_tag},
 };
 use jiff::Timestamp;
 
 use super::{Item, Malformed};
-use crate::intern::Interner;
 
 /// An instance. Of its tags only those that name a cluster are kept: there are thousands of instances, with dozens each.
 pub(crate) fn instance(mut instance: sdk::Instance, texts: &mut Interner) -> Result<Instance, Malformed> {
@@ -18,9 +18,9 @@ pub(crate) fn instance(mut instance: sdk::Instance, texts: &mut Interner) -> Res
     let telling = tags.into_iter().flatten().filter(|tag| tag.key().is_none_or(is_cluster_tag)).collect();
     Ok(Instance {
         id: InstanceId::new(item.0),
-        state: texts.get(item.need(state, "instanceState.name")?.as_str()),
+        state: texts.text(item.need(state, "instanceState.name")?.as_str()),
         state_since: instance.state_transition_reason().and_then(Instance::time_in_reason),
-        instance_type: instance.instance_type().map(|name| InstanceType::new(texts.get(name.as_str()))),
+        instance_type: instance.instance_type().map(|name| InstanceType::new(texts.text(name.as_str()))),
         launched_at: instance.launch_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
         tags: item.tags(Some(telling), texts)?,
     })

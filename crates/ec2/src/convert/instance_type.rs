@@ -4,7 +4,7 @@ use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{ids::InstanceType, inventory::InstanceTypeFacts};
 
 use super::{Item, Malformed};
-use crate::intern::Interner;
+use ipam_audit_core::intern::Interner;
 
 /// What a type can hold, with the limit of the default network card apart from that of all cards.
 pub(crate) fn instance_type(
@@ -22,7 +22,7 @@ pub(crate) fn instance_type(
         all_card_interfaces: item.count(all_cards, "networkInfo.maximumNetworkInterfaces")?,
         ipv4_per_interface: item
             .count(network.ipv4_addresses_per_interface(), "networkInfo.ipv4AddressesPerInterface")?,
-        hypervisor: info.hypervisor().map(|hypervisor| texts.get(hypervisor.as_str())),
+        hypervisor: info.hypervisor().map(|hypervisor| texts.text(hypervisor.as_str())),
         bare_metal: info.bare_metal() == Some(true),
         vcpus: vcpus.map(|vcpus| item.count(Some(vcpus), "vCpuInfo.defaultVCpus")).transpose()?,
     })

@@ -5,13 +5,13 @@ use std::{net::Ipv4Addr, sync::Arc};
 use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{
     ids::{EniId, InstanceId, SubnetId},
+    intern::Interner,
     inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus},
     net::Prefix28,
 };
 use jiff::Timestamp;
 
 use super::{Item, Malformed};
-use crate::intern::Interner;
 
 /// An interface with all its addresses.
 pub(crate) fn interface(eni: sdk::NetworkInterface, texts: &mut Interner) -> Result<Interface, Malformed> {
@@ -22,18 +22,18 @@ pub(crate) fn interface(eni: sdk::NetworkInterface, texts: &mut Interner) -> Res
     let primary = primary(&item, &eni)?;
     Ok(Interface {
         id: EniId::new(item.0),
-        subnet: SubnetId::new(texts.get(subnet)),
+        subnet: SubnetId::new(texts.text(subnet)),
         kind: InterfaceKind::parse(kind.as_str()),
         status: InterfaceStatus::parse(status.as_str()),
-        description: texts.get(eni.description.as_deref().unwrap_or_default()),
-        requester: eni.requester_id.as_deref().map(|requester| texts.get(requester)),
+        description: texts.text(eni.description.as_deref().unwrap_or_default()),
+        requester: eni.requester_id.as_deref().map(|requester| texts.text(requester)),
         requester_managed: eni.requester_managed == Some(true),
         primary,
         secondary: secondary(&item, eni.private_ip_addresses(), primary)?,
         prefixes: prefixes(&item, eni.ipv4_prefixes())?,
         attachment: eni.attachment.as_ref().map(|attachment| attached(&item, attachment, texts)).transpose()?.flatten(),
         groups: groups(&eni, texts),
-        owner: eni.owner_id.as_deref().map(|owner| texts.get(owner)),
+        owner: eni.owner_id.as_deref().map(|owner| texts.text(owner)),
         tags: item.tags(eni.tag_set, texts)?,
     })
 }
@@ -48,7 +48,7 @@ fn primary(item: &Item<'_>, eni: &sdk::NetworkInterface) -> Result<Option<Ipv4Ad
 
 fn groups(eni: &sdk::NetworkInterface, texts: &mut Interner) -> Box<[Arc<str>]> {
     let ids = eni.groups().iter().filter_map(sdk::GroupIdentifier::group_id);
-    ids.map(|id| texts.get(id)).collect()
+    ids.map(|id| texts.text(id)).collect()
 }
 
 fn secondary(
@@ -89,7 +89,7 @@ fn attached(
     // The card is absent where the service knows of only one.
     let card = attachment.network_card_index().unwrap_or(0);
     Ok(Some(Attachment {
-        instance: instance.map(|instance| InstanceId::new(texts.get(instance))),
+        instance: instance.map(|instance| InstanceId::new(texts.text(instance))),
         device_index: item.count(attachment.device_index(), "attachment.deviceIndex")?,
         card_index: item.count(Some(card), "attachment.networkCardIndex")?,
         delete_on_termination: attachment.delete_on_termination(),

@@ -14,7 +14,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::inventory::Tags;
 
-use crate::intern::Interner;
+use ipam_audit_core::intern::Interner;
 
 pub(crate) use self::{
     instance::instance,
@@ -71,7 +71,7 @@ impl<'a> Item<'a> {
         for tag in tags {
             let key = self.need(tag.key(), "tag key")?;
             // A tag without a value is a label, and EC2 keeps its value as an empty text.
-            pairs.push((texts.get(key), texts.get(tag.value().unwrap_or_default())));
+            pairs.push((texts.text(key), texts.text(tag.value().unwrap_or_default())));
         }
         pairs.sort_unstable();
         Ok(pairs.into_boxed_slice())

@@ -3,11 +3,11 @@
 use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{
     ids::{SubnetId, VpcId, Zone},
+    intern::Interner,
     inventory::{CidrReservation, ReservationKind, Subnet, Vpc},
 };
 
 use super::{Item, Malformed};
-use crate::intern::Interner;
 
 /// A VPC with the ranges that are associated now, the primary first.
 pub(crate) fn vpc(vpc: &sdk::Vpc) -> Result<Vpc, Malformed> {
@@ -36,14 +36,14 @@ pub(crate) fn subnet(subnet: sdk::Subnet, texts: &mut Interner) -> Result<Subnet
     let item = Item::named(subnet.subnet_id.as_deref(), "a subnet", "subnetId")?;
     let cidr = subnet.cidr_block.as_deref().filter(|cidr| !cidr.is_empty());
     Ok(Subnet {
-        id: SubnetId::new(texts.get(item.0)),
-        vpc: VpcId::new(texts.get(item.need(subnet.vpc_id.as_deref(), "vpcId")?)),
+        id: SubnetId::new(texts.text(item.0)),
+        vpc: VpcId::new(texts.text(item.need(subnet.vpc_id.as_deref(), "vpcId")?)),
         cidr: cidr.map(|cidr| item.parse(cidr, "cidrBlock")).transpose()?,
-        zone: Zone::new(texts.get(item.need(subnet.availability_zone.as_deref(), "availabilityZone")?)),
-        zone_id: subnet.availability_zone_id.as_deref().map(|zone| texts.get(zone)),
+        zone: Zone::new(texts.text(item.need(subnet.availability_zone.as_deref(), "availabilityZone")?)),
+        zone_id: subnet.availability_zone_id.as_deref().map(|zone| texts.text(zone)),
         available: item.count(subnet.available_ip_address_count, "availableIpAddressCount")?,
-        state: texts.get(item.need(subnet.state.as_ref(), "state")?.as_str()),
-        owner: subnet.owner_id.as_deref().map(|owner| texts.get(owner)),
+        state: texts.text(item.need(subnet.state.as_ref(), "state")?.as_str()),
+        owner: subnet.owner_id.as_deref().map(|owner| texts.text(owner)),
         ipv6: !subnet.ipv6_cidr_block_association_set().is_empty(),
         outpost: subnet.outpost_arn.is_some(),
         tags: item.tags(subnet.tags, texts)?,

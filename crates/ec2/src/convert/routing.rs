@@ -3,19 +3,19 @@
 use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{
     ids::{SubnetId, VpcId},
+    intern::Interner,
     inventory::{RouteTable, SecurityGroup},
 };
 
 use super::{Item, Malformed};
-use crate::intern::Interner;
 
 /// A security group; its rules do not matter for addresses.
 pub(crate) fn security_group(group: &sdk::SecurityGroup, texts: &mut Interner) -> Result<SecurityGroup, Malformed> {
     let item = Item::named(group.group_id(), "a security group", "groupId")?;
     Ok(SecurityGroup {
-        id: texts.get(item.0),
-        vpc: VpcId::new(texts.get(item.need(group.vpc_id(), "vpcId")?)),
-        name: texts.get(group.group_name().unwrap_or_default()),
+        id: texts.text(item.0),
+        vpc: VpcId::new(texts.text(item.need(group.vpc_id(), "vpcId")?)),
+        name: texts.text(group.group_name().unwrap_or_default()),
     })
 }
 
@@ -25,14 +25,14 @@ pub(crate) fn route_table(table: &sdk::RouteTable, texts: &mut Interner) -> Resu
     let mut routes = Vec::new();
     for route in table.routes().iter().filter(|route| route.state() != Some(&sdk::RouteState::Blackhole)) {
         let Some((destination, target)) = route.destination_cidr_block().zip(target(route)) else { continue };
-        routes.push((item.parse(destination, "routeSet.destinationCidrBlock")?, texts.get(target)));
+        routes.push((item.parse(destination, "routeSet.destinationCidrBlock")?, texts.text(target)));
     }
     let in_force = table.associations().iter().filter(|one| is_in_force(one));
     Ok(RouteTable {
-        id: texts.get(item.0),
-        vpc: VpcId::new(texts.get(item.need(table.vpc_id(), "vpcId")?)),
+        id: texts.text(item.0),
+        vpc: VpcId::new(texts.text(item.need(table.vpc_id(), "vpcId")?)),
         main: table.associations().iter().any(|association| association.main() == Some(true)),
-        subnets: in_force.filter_map(|one| Some(SubnetId::new(texts.get(one.subnet_id()?)))).collect(),
+        subnets: in_force.filter_map(|one| Some(SubnetId::new(texts.text(one.subnet_id()?)))).collect(),
         routes,
     })
 }
