@@ -67,7 +67,7 @@ impl Default for Settings {
             ec2_retry: Duration::from_secs(5),
             debounce: Duration::from_millis(300),
             debounce_limit: Duration::from_secs(1),
-            first_list_wait: Duration::from_secs(30),
+            first_list_wait: Duration::from_mins(3),
             stale_check: Duration::from_secs(15),
             fault_grace: Duration::from_secs(10),
             retry_min: Duration::from_millis(500),
