@@ -19,21 +19,23 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
     client::legacy::{
         Client as HttpClient,
-        connect::{Connected, Connection, HttpConnector},
+        connect::{Connect, Connected, Connection, HttpConnector},
     },
     rt::{TokioExecutor, TokioIo},
 };
 use kube::{
     Client, Config,
-    client::{Body, ConfigExt},
+    client::{Body, ConfigExt, retry::RetryPolicy},
 };
 use tokio::net::TcpStream;
-use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt, retry::RetryLayer};
 
 use crate::{call::WRITE_LIMIT, lease::Leadership};
 
 /// How long a connection may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How much of an answer a connection takes at once: a record of TLS is not larger.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// The clients that need no claim.
 #[derive(Clone)]
@@ -50,12 +52,40 @@ impl Clients {
     pub(crate) fn new(config: &Config) -> kube::Result<Self> {
         let mut once = config.clone();
         once.default_retry = false;
-        Ok(Self {
-            cluster: Client::try_from(config.clone())?,
-            lease: Client::try_from(once.clone())?,
-            nodes: Client::try_from(once)?,
-        })
+        Ok(Self { cluster: for_reads(config)?, lease: for_reads(&once)?, nodes: for_reads(&once)? })
     }
+}
+
+/// What kube makes of a configuration, but with connections that keep little: each watch has one.
+fn for_reads(config: &Config) -> kube::Result<Client> {
+    if config.proxy_url.is_some() {
+        // kube knows what to do, or how to say that it was built without.
+        return Client::try_from(config.clone());
+    }
+    let retry = config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(retry)
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http(config.rustls_https_connector_with_connector(tcp(config.connect_timeout))?));
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+fn tcp(limit: Option<Duration>) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_connect_timeout(limit);
+    connector
+}
+
+/// HTTP over a kind of connection. hyper would give a connection that brings much up to 400 KiB, and keep them.
+fn http<C>(connector: C) -> HttpClient<C, Body>
+where
+    C: Connect + Clone,
+{
+    HttpClient::builder(TokioExecutor::new()).http1_read_buf_exact_size(READ_BUFFER).build(connector)
 }
 
 /// The configuration whose requests say who sends them.
@@ -69,11 +99,8 @@ pub(crate) fn signed(mut config: Config, identity: &str) -> Config {
 
 /// The client for writes: it sends nothing while this process does not lead, and repeats nothing.
 pub(crate) fn for_writes(config: &Config, leadership: &Leadership) -> kube::Result<Client> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT_LIMIT));
     let claim = leadership.clone();
-    let connector = connector.map_response(move |stream| Guarded { stream, claim });
+    let connector = tcp(Some(CONNECT_LIMIT)).map_response(move |stream| Guarded { stream, claim });
     let connector = config.rustls_https_connector_with_connector(connector)?;
     let claim = leadership.clone();
     let service = ServiceBuilder::new()
@@ -82,7 +109,7 @@ pub(crate) fn for_writes(config: &Config, leadership: &Leadership) -> kube::Resu
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(HttpClient::builder(TokioExecutor::new()).build(connector));
+        .service(http(connector));
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
