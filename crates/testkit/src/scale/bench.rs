@@ -36,6 +36,8 @@ pub async fn measure(bench: &Bench) -> Result<Report> {
     phases.start().await?;
     super::say("watching it while nothing happens");
     phases.rest().await?;
+    super::say("an audit that is called for while nothing changed");
+    phases.unchanged().await?;
     super::say("audits in which nothing differs");
     phases.idle_audits().await?;
     super::say("pods that start");

@@ -187,6 +187,15 @@ impl Rig {
         self.get(&format!("{GROUP}/{plural}/{name}")).await
     }
 
+    /// Changes the audit as a user does.
+    pub(super) async fn patch_audit(&self, patch: &Value) -> Result<()> {
+        let request = http::Request::patch(format!("{GROUP}/ipamaudits/{AUDIT}"))
+            .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+            .body(serde_json::to_vec(patch)?)?;
+        self.client.request::<Value>(request).await.context("cannot change the audit")?;
+        Ok(())
+    }
+
     /// How many objects of the product there are.
     pub(super) async fn count(&self, plural: &str) -> Result<u64> {
         let list = self.get(&format!("{GROUP}/{plural}?limit=1")).await?;
@@ -210,10 +219,28 @@ impl Rig {
         Ok(versions)
     }
 
+    fn own_writes(&self) -> Result<Vec<AuditEvent>> {
+        let mut all = self.plane.audit_log()?;
+        all.retain(|event| event.user == USER && event.is_write() && event.stage != "Panic");
+        Ok(all)
+    }
+
+    /// The last so many of what it has asked for, in words.
+    pub(super) fn last_writes(&self, number: usize) -> Result<Vec<String>> {
+        let mut own = self.own_writes()?;
+        own.retain(|event| event.group == "ipam-audit.dev" || event.resource == "events");
+        let last = own.len().saturating_sub(number);
+        let words = |event: &AuditEvent| {
+            let part = if event.subresource.is_empty() { String::new() } else { format!("/{}", event.subresource) };
+            format!("{} {}{part} {}", event.verb, event.resource, event.name)
+        };
+        Ok(own[last..].iter().map(words).collect())
+    }
+
     /// What the operator has asked the API server to change so far, by the API server's own record; without leases.
     pub(super) fn writes(&self) -> Result<Writes> {
-        let all = self.plane.audit_log()?;
-        let own = all.iter().filter(|event| event.user == USER && event.is_write() && event.stage != "Panic");
+        let own = self.own_writes()?;
+        let own = own.iter();
         let of = |wanted: fn(&AuditEvent) -> bool| own.clone().filter(|event| wanted(event)).count() as u64;
         Ok(Writes {
             reports: of(|event| event.group == "ipam-audit.dev"),

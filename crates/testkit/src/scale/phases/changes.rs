@@ -1,17 +1,19 @@
 //! Audits in which nothing differs, and pods that start.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Phases, decimal};
+use super::{Phases, WITHIN, decimal};
 use crate::ec2::seed::Assigned;
 use crate::scale::rig::Rig;
 use crate::scenario::{Place, PlannedNode};
@@ -20,8 +22,31 @@ const LOOK: Duration = Duration::from_millis(10);
 const SCRAPES: u32 = 50;
 const AUDIT_WITHIN: Duration = Duration::from_mins(1);
 const NAMESPACE: &str = "team-0";
+/// How often an audit is called for that sees nothing new, and how much apart.
+const CALLS: u32 = 20;
+const CALL: Duration = Duration::from_millis(500);
+/// So many seconds after the last request to EC2 its reading is over, and the next one is far.
+const PAUSE: RangeInclusive<i64> = 4..=15;
 
 impl Phases<'_> {
+    /// What it costs to call for an audit while nothing changed: somebody writes to the audit what means nothing to it.
+    /// Between two readings of EC2, which would cost more.
+    pub(in crate::scale) async fn unchanged(&mut self) -> Result<()> {
+        self.rig.until("a pause between readings of EC2", WITHIN, async |rig: &mut Rig| Ok(pauses(rig))).await?;
+        let (cpu, evaluations) = self.work_so_far().await?;
+        for round in 0..CALLS {
+            let touched = json!({"metadata": {"annotations": {"example.com/touched": round.to_string()}}});
+            self.rig.patch_audit(&touched).await?;
+            sleep(CALL).await;
+        }
+        let (cpu_now, evaluations_now) = self.work_so_far().await?;
+        let each = (cpu_now - cpu) / f64::from(CALLS);
+        self.report.promise("unchangedCpu", "CPU of an audit while nothing changed", each, "s", 0.05);
+        let ran = evaluations_now - evaluations;
+        self.report.promise("unchangedEvaluations", "evaluations that such audits ran", ran, "", 0.0);
+        Ok(())
+    }
+
     /// What an audit costs that a change started which no report shows: a pod gets another label.
     pub(in crate::scale) async fn idle_audits(&mut self) -> Result<()> {
         let (namespace, name) = self.a_pod()?;
@@ -42,7 +67,7 @@ impl Phases<'_> {
         let audits = evaluations_now - evaluations;
         let each = ((cpu_now - cpu) - f64::from(scrapes + 1) * scrape) / audits;
         let written = self.rig.writes()?.since(writes);
-        self.report.promise("auditCpu", "CPU of an audit in which nothing differs", each.max(0.0), "s", 0.05);
+        self.report.add("auditCpu", "CPU of an audit after a change that no report shows", each.max(0.0), "s");
         let written = decimal(written.reports + written.events);
         self.report.promise("auditWrites", "API writes of such audits", written, "", 0.0);
         Ok(())
@@ -127,6 +152,12 @@ impl Phases<'_> {
         let address = idle_addresses(node).next().with_context(|| format!("node {} is full", node.name))?;
         Ok((node.clone(), address))
     }
+}
+
+/// Whether EC2 was read a moment ago, so that it is not read again in the next half minute.
+fn pauses(rig: &Rig) -> Option<()> {
+    let last = rig.ec2.request_log().requests.last()?.at;
+    PAUSE.contains(&Timestamp::now().duration_since(last).as_secs()).then_some(())
 }
 
 /// Secondary addresses, and those of prefixes, that no pod of the node has.

@@ -28,6 +28,9 @@ impl Phases<'_> {
         let (peak, resident) = (operator.process.peak()?, operator.process.resident()?);
         let cpu = operator.process.cpu_seconds()? - cpu;
         let written = self.rig.writes()?.since(writes);
+        for write in self.rig.last_writes(usize::try_from(written.reports + written.events)?)? {
+            crate::scale::say(&format!("    {write}"));
+        }
         let report = &mut self.report;
         report.promise("relistPeak", "peak resident memory of a relist", peak, "MiB", MEMORY);
         report.promise("relistAfter", "resident memory after it", resident, "MiB", MEMORY);
