@@ -96,7 +96,7 @@ impl Cni {
     }
 
     /// The CNI of a snapshot; `pods_fault` says why its pods are not known, if they are not.
-    pub(crate) fn aws_node(&self, maps: &ConfigMaps, pods: &Listing<Arc<Pod>>) -> Result<AwsNode, SourceFault> {
+    pub(crate) fn aws_node(&self, maps: &ConfigMaps, pods: &Listing<Pod>) -> Result<AwsNode, SourceFault> {
         let malformed = |listing_fault: Option<&SourceFault>, message: String| {
             let not_found = || SourceFault { category: FaultCategory::NotFound, message };
             listing_fault.cloned().unwrap_or_else(not_found)

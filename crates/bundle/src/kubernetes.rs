@@ -15,6 +15,7 @@ use ipam_audit_api::{
 };
 use ipam_audit_core::{
     ids::{InstanceId, Uid},
+    pages::Pages,
     snapshot::{AwsNode, ClusterObjects, CniNode, ConfigMap, Event, Node, Pod, Workload},
     source::Reading,
 };
@@ -31,7 +32,7 @@ use crate::{
 /// The cluster's side of a snapshot.
 pub(crate) struct Cluster {
     pub(crate) nodes: Reading<Vec<Arc<Node>>>,
-    pub(crate) pods: Reading<Vec<Arc<Pod>>>,
+    pub(crate) pods: Reading<Pages<Pod>>,
     pub(crate) aws_node: Reading<AwsNode>,
     pub(crate) cni_nodes: Reading<Vec<CniNode>>,
     pub(crate) objects: ClusterObjects,
@@ -62,7 +63,7 @@ pub(crate) fn read(reader: &mut Reader) -> (HashSet<InstanceId>, impl FnOnce(&As
     let stamp = move |as_of: &AsOf<'_>| Cluster {
         aws_node: cni::reading(aws_node, incomplete, as_of(Part::DaemonSets).min(as_of(Part::Pods))),
         nodes: nodes.reading(as_of),
-        pods: pods.reading(as_of),
+        pods: pods.reading(as_of).map(Pages::from),
         cni_nodes: cni_nodes.reading(as_of),
         objects: ClusterObjects {
             events: events.reading(as_of),
@@ -148,17 +149,17 @@ fn config_maps(reader: &mut Reader) -> (Listing<ConfigMap>, ConfigMaps) {
 }
 
 /// The pods, finished ones included. Those that wait say when they were last refused an address.
-fn pods(reader: &mut Reader, cni: &mut Cni, refusals: &Refusals) -> Listing<Arc<Pod>> {
+fn pods(reader: &mut Reader, cni: &mut Cni, refusals: &Refusals) -> Listing<Pod> {
     let mut seen: HashSet<Uid> = HashSet::new();
     let mut namespaces: HashSet<String> = HashSet::new();
     let mut pods = reader.list(Part::Pods, |item, texts| {
         let view: PodView = serde_json::from_str(item)?;
         let mut pod = view.row(texts)?;
-        if !seen.insert(pod.uid.clone()) {
+        if !seen.insert(pod.uid()) {
             return Ok(None);
         }
         if pod.address.is_none()
-            && let Some(at) = refusals.get(&pod.uid.to_string())
+            && let Some(at) = refusals.get(&pod.uid().to_string())
         {
             pod = pod.refused(*at);
         }
@@ -166,7 +167,7 @@ fn pods(reader: &mut Reader, cni: &mut Cni, refusals: &Refusals) -> Listing<Arc<
             namespaces.insert(pod.namespace().to_owned());
         }
         cni.take(&pod, item, texts)?;
-        Ok(Some(Arc::new(pod)))
+        Ok(Some(pod))
     });
     if pods.rows.is_some()
         && let Some(daemon_set) = cni.without_pods(|namespace| namespaces.contains(namespace))

@@ -108,6 +108,24 @@ impl Uid {
         }
     }
 
+    /// One that is a UUID.
+    pub(crate) const fn of_uuid(bytes: [u8; 16]) -> Self {
+        Self(Identity::Uuid(bytes))
+    }
+
+    /// One that is not.
+    pub(crate) const fn of_text(text: Arc<str>) -> Self {
+        Self(Identity::Text(text))
+    }
+
+    /// Its text, if it is no UUID.
+    pub(crate) const fn no_uuid(&self) -> Option<&Arc<str>> {
+        match &self.0 {
+            Identity::Text(text) => Some(text),
+            Identity::Uuid(_) => None,
+        }
+    }
+
     /// The bytes of a UUID as Kubernetes writes it.
     fn uuid(text: &str) -> Option<[u8; 16]> {
         let dashes = [8, 13, 18, 23];

@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     ids::NodeName,
-    snapshot::{PodFamily, PodTraits, Tags},
+    snapshot::{PodFamily, PodTraits},
+    tags::{Tag, Tags},
 };
 
 /// A look for copies that nobody holds any more is not worth it for fewer.
@@ -19,8 +20,12 @@ const FEW: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: HashSet<Arc<str>>,
+    lists: HashSet<Arc<[Arc<str>]>>,
+    tags: HashSet<Arc<Tag>>,
     traits: HashSet<Arc<PodTraits>>,
     families: HashSet<Arc<PodFamily>>,
+    /// Names of nodes that rows keep by one pointer.
+    nodes: HashSet<Arc<NodeName>>,
     /// So many are known before the next look.
     look_at: usize,
 }
@@ -44,9 +49,30 @@ impl Interner {
         NodeName::new(self.text(name))
     }
 
-    /// Labels as rows keep them: sorted by key, every text shared.
+    /// The shared copy of a node's name behind a thin pointer.
+    pub fn kept_node(&mut self, name: NodeName) -> Arc<NodeName> {
+        shared(&mut self.nodes, name)
+    }
+
+    /// Labels as rows keep them, every pair shared.
     pub fn tags(&mut self, labels: Option<&BTreeMap<String, String>>) -> Tags {
-        labels.into_iter().flatten().map(|(key, value)| (self.text(key), self.text(value))).collect()
+        labels.into_iter().flatten().map(|(key, value)| self.tag(key, value)).collect()
+    }
+
+    /// The shared copy of a list of texts.
+    pub fn list<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Arc<[Arc<str>]> {
+        let list: Arc<[Arc<str>]> = texts.map(|text| self.text(text)).collect();
+        if let Some(known) = self.lists.get(&list) {
+            return known.clone();
+        }
+        self.lists.insert(list.clone());
+        list
+    }
+
+    /// The shared copy of a key with its value.
+    pub fn tag(&mut self, key: &str, value: &str) -> Arc<Tag> {
+        let tag = (self.text(key), self.text(value));
+        shared(&mut self.tags, tag)
     }
 
     /// The shared copy of what a pod has in common with others.
@@ -61,9 +87,12 @@ impl Interner {
 
     /// Forgets what no row holds any more; for callers that live long, after a relist.
     pub fn forget_unused(&mut self) {
-        // Families hold traits, and both hold texts.
+        // Families hold traits, and all hold texts.
         self.families.retain(|family| Arc::strong_count(family) > 1);
         self.traits.retain(|traits| Arc::strong_count(traits) > 1);
+        self.lists.retain(|list| Arc::strong_count(list) > 1);
+        self.tags.retain(|tag| Arc::strong_count(tag) > 1);
+        self.nodes.retain(|node| Arc::strong_count(node) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.look_at = 2 * self.texts.len();
     }

@@ -14,15 +14,8 @@ use crate::{
     net::Prefix28,
     rows::Rows,
     source::{Reading, Source, SourceState},
+    tags::Tags,
 };
-
-/// Tags of a resource, sorted by key.
-pub type Tags = Box<[(Arc<str>, Arc<str>)]>;
-
-/// The value of a tag.
-pub fn tag<'a>(tags: &'a Tags, key: &str) -> Option<&'a str> {
-    tags.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
-}
 
 /// Whether a tag's key names the cluster that a resource is of.
 pub fn is_cluster_tag(key: &str) -> bool {
@@ -115,7 +108,7 @@ pub struct Subnet {
 impl Subnet {
     /// The value of one of its tags.
     pub fn tag(&self, key: &str) -> Option<&str> {
-        tag(&self.tags, key)
+        self.tags.get(key)
     }
 }
 
@@ -145,14 +138,19 @@ pub struct Interface {
     /// What it is attached to.
     pub attachment: Option<Attachment>,
     /// Its security groups.
-    pub groups: Box<[Arc<str>]>,
+    pub groups: Arc<[Arc<str>]>,
     /// The account that owns it.
     pub owner: Option<Arc<str>>,
-    /// Its tags.
+    /// When ipamd created it, if it says so.
+    pub created_at: Option<Timestamp>,
+    /// Its tags, but for the one that tells when it was created: it is another one on each.
     pub tags: Tags,
 }
 
 impl Interface {
+    /// The tag by which ipamd says when it created an interface.
+    pub const CREATED_AT: &'static str = "node.k8s.amazonaws.com/createdAt";
+
     /// Addresses it takes from its subnet: the primary, the secondaries, 16 for each prefix.
     pub fn addresses(&self) -> u32 {
         let single = usize::from(self.primary.is_some()) + self.secondary.len();
@@ -178,7 +176,7 @@ impl Interface {
 
     /// The value of one of its tags.
     pub fn tag(&self, key: &str) -> Option<&str> {
-        tag(&self.tags, key)
+        self.tags.get(key)
     }
 }
 
@@ -423,9 +421,10 @@ mod tests {
             secondary: [[10, 0, 0, 5].into(), [10, 0, 0, 9].into()].into(),
             prefixes: ["10.0.0.32/28".parse().unwrap()].into(),
             attachment: None,
-            groups: Box::default(),
+            groups: Arc::default(),
             owner: None,
-            tags: Box::default(),
+            created_at: None,
+            tags: Tags::default(),
         };
         assert_eq!((interface.addresses(), interface.pod_addresses()), (19, 18));
         assert!(interface.seat([10, 0, 0, 9].into()).is_some() && interface.seat([10, 0, 0, 47].into()).is_some());

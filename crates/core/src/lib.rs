@@ -18,12 +18,14 @@ pub mod limits;
 pub mod memory;
 pub mod net;
 pub mod outcome;
+pub mod pages;
 pub mod policy;
 pub mod rights;
 pub mod rows;
 pub mod rules;
 pub mod snapshot;
 pub mod source;
+pub mod tags;
 pub mod text;
 
 #[cfg(test)]

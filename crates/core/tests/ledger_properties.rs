@@ -9,7 +9,6 @@ use ipam_audit_core::{
     ids::{InstanceId, NodeName},
     inventory::{
         Attachment, CidrReservation, Interface, InterfaceKind, InterfaceStatus, Inventory, ReservationKind, Subnet,
-        Tags,
     },
     memory::Memory,
     net::Prefix28,
@@ -20,6 +19,7 @@ use ipam_audit_core::{
         NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
+    tags::Tags,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -42,6 +42,7 @@ struct AnInterface {
     available: bool,
     description: &'static str,
     tags: Vec<(&'static str, String)>,
+    created_minutes: Option<i64>,
     singles: u32,
     prefixes: u32,
 }
@@ -92,22 +93,13 @@ fn an_interface() -> impl Strategy<Value = AnInterface> {
     let tags = select(vec![
         vec![],
         vec![("node.k8s.amazonaws.com/no_manage", "true".to_owned())],
-        vec![("node.k8s.amazonaws.com/createdAt", "2026-11-21T11:55:00Z".to_owned())],
-        vec![("node.k8s.amazonaws.com/createdAt", "2026-11-21T09:00:00Z".to_owned())],
         vec![("cluster.k8s.amazonaws.com/name", "elsewhere".to_owned())],
     ]);
+    let created = select(vec![None, Some(5), Some(180)]);
     let place = (0..SUBNETS, option::weighted(0.6, 0..=NODES), 0..2_u32, any::<bool>());
-    (place, kinds, words, tags, 0..12_u32, 0..3_u32).prop_map(
-        |((subnet, node, card, available), kind, description, tags, singles, prefixes)| AnInterface {
-            subnet,
-            node,
-            card,
-            kind,
-            available,
-            description,
-            tags,
-            singles,
-            prefixes,
+    (place, kinds, words, (tags, created), 0..12_u32, 0..3_u32).prop_map(
+        |((subnet, node, card, available), kind, description, (tags, created_minutes), singles, prefixes)| {
+            AnInterface { subnet, node, card, kind, available, description, tags, created_minutes, singles, prefixes }
         },
     )
 }
@@ -197,15 +189,16 @@ fn interfaces(cluster: &ACluster) -> Vec<Interface> {
                 delete_on_termination: Some(true),
                 attached_at: None,
             }),
-            groups: Box::default(),
+            groups: Arc::default(),
             owner: None,
+            created_at: spec.created_minutes.map(|ago| now() - SignedDuration::from_mins(ago)),
             tags,
         }
     };
     cluster.interfaces.iter().enumerate().map(row).collect()
 }
 
-fn pod(at: usize, spec: &APod, addresses: &[Ipv4Addr]) -> Arc<Pod> {
+fn pod(at: usize, spec: &APod, addresses: &[Ipv4Addr]) -> Pod {
     let fields = PodFields {
         namespace: "shop".into(),
         name: format!("pod-{at}").into(),
@@ -223,7 +216,7 @@ fn pod(at: usize, spec: &APod, addresses: &[Ipv4Addr]) -> Arc<Pod> {
         refused_at: None,
         traits: None,
     };
-    Arc::new(fields.into())
+    fields.into()
 }
 
 fn node(at: usize, kind: &str) -> Arc<Node> {
@@ -241,8 +234,8 @@ fn node(at: usize, kind: &str) -> Arc<Node> {
         platform: if at == NODES - 1 { Platform::Windows } else { Platform::LinuxEc2 },
         created_at: None,
         trunk_hints: TrunkHints::default(),
-        labels: Box::default(),
-        annotations: Box::default(),
+        labels: Tags::default(),
+        annotations: Tags::default(),
         state: NodeState::default(),
     })
 }
@@ -260,7 +253,7 @@ fn subnet(at: u32, taken: u32) -> Subnet {
         owner: None,
         ipv6: false,
         outpost: false,
-        tags: Box::default(),
+        tags: Tags::default(),
     }
 }
 

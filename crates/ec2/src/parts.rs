@@ -53,7 +53,7 @@ impl Reader<'_> {
         let as_of = Timestamp::now();
         let known = self.memory.interfaces().clone();
         let mut texts = Interner::default();
-        let convert = |eni| Ok(known.share(convert::interface(eni, &mut texts)?, |eni| &eni.id));
+        let convert = |eni| Ok(known.share(convert::interface(&eni, &mut texts)?, |eni| &eni.id));
         let listing = list(|token| self.caller.interfaces(vpc, token), convert).await;
         let reading = self.reading(Action::DescribeNetworkInterfaces, as_of, listing, |eni| &eni.id);
         let reading = reading.map(Rows::from_iter);
@@ -68,7 +68,7 @@ impl Reader<'_> {
         let Some(as_of) = self.due(Rare::Instances, vpc) else { return not_due() };
         let known = self.memory.instances().clone();
         let mut texts = Interner::default();
-        let convert = |instance| Ok(known.share(convert::instance(instance, &mut texts)?, |instance| &instance.id));
+        let convert = |instance| Ok(known.share(convert::instance(&instance, &mut texts)?, |instance| &instance.id));
         let listing = list(|token| self.caller.instances(vpc, token), convert).await;
         let reading = self.reading(Action::DescribeInstances, as_of, listing, |instance| &instance.id);
         let reading = reading.map(Rows::from_iter);

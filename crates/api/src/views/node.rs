@@ -167,7 +167,7 @@ impl NodeRow {
     }
 
     /// Its labels, sorted by key: what a selector looks at.
-    pub fn labels(&self) -> &[(Arc<str>, Arc<str>)] {
+    pub fn labels(&self) -> &Tags {
         &self.node.labels
     }
 }
@@ -208,7 +208,7 @@ impl NodeView {
                 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         };
         let all = self.metadata.annotations.iter().flatten();
-        all.filter(|(_, value)| is_name(value)).map(|(key, value)| (interner.text(key), interner.text(value))).collect()
+        all.filter(|(_, value)| is_name(value)).map(|(key, value)| interner.tag(key, value)).collect()
     }
 
     fn state(&self, interner: &mut Interner) -> NodeState {

@@ -73,6 +73,8 @@ pub(crate) fn interface(text: &str, texts: &mut Interner) -> Result<Interface, W
     let addresses = eni.private_ip_addresses.as_deref().unwrap_or_default();
     let primary = primary(&item, eni.private_ip_address.as_ref(), addresses)?;
     let groups = eni.groups.iter().flatten().filter_map(|group| said(group.group_id.as_ref()));
+    let (created, tagged): (Vec<Tag>, _) =
+        eni.tag_set.into_iter().flatten().partition(|tag| tag.key == Interface::CREATED_AT);
     Ok(Interface {
         id: EniId::new(item.0),
         subnet: SubnetId::new(texts.text(subnet)),
@@ -85,9 +87,10 @@ pub(crate) fn interface(text: &str, texts: &mut Interner) -> Result<Interface, W
         secondary: secondary(&item, addresses, primary)?,
         prefixes: prefixes(&item, eni.ipv4_prefixes.as_deref().unwrap_or_default())?,
         attachment: eni.attachment.as_ref().map(|attachment| attached(&item, attachment, texts)).transpose()?.flatten(),
-        groups: groups.map(|group| texts.text(group)).collect(),
+        groups: texts.list(groups),
         owner: said(eni.owner_id.as_ref()).map(|owner| texts.text(owner)),
-        tags: tags(eni.tag_set, texts),
+        created_at: created.first().and_then(|tag| tag.value.as_ref()?.parse().ok()),
+        tags: tags(Some(tagged), texts),
     })
 }
 
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(row.primary, Some([10, 0, 0, 9].into()));
         assert_eq!(*row.secondary, [Ipv4Addr::from([10, 0, 0, 10]), [10, 0, 0, 20].into()]);
         assert_eq!((row.addresses(), row.owner.as_deref(), &*row.groups[0]), (3 + 32, Some("111122223333"), "sg-1"));
-        assert_eq!((row.tag("a"), &*row.tags[0].0), (Some("1"), "a"));
+        assert_eq!(row.tag("a"), Some("1"));
         let attachment = row.attachment.unwrap();
         assert_eq!((attachment.device_index, attachment.card_index), (1, 0));
         assert_eq!(attachment.attached_at, "2026-01-01T00:00:00Z".parse().ok());

@@ -8,10 +8,10 @@ mod instance_type;
 mod interface;
 mod network;
 
-use std::{str::FromStr, sync::Arc};
+use std::str::FromStr;
 
 use ipam_audit_api::views::Interner;
-use ipam_audit_core::inventory::Tags;
+use ipam_audit_core::tags::Tags;
 use serde::Deserialize;
 
 pub(crate) use self::{
@@ -58,11 +58,8 @@ impl<'a> Item<'a> {
 
 /// Tags as rows keep them: sorted by key.
 fn tags(tags: Option<Vec<Tag>>, texts: &mut Interner) -> Tags {
-    let pairs = tags.into_iter().flatten();
-    let mut pairs: Vec<(Arc<str>, Arc<str>)> =
-        pairs.map(|tag| (texts.text(&tag.key), texts.text(tag.value.as_deref().unwrap_or_default()))).collect();
-    pairs.sort_unstable();
-    pairs.into_boxed_slice()
+    let tags = tags.into_iter().flatten();
+    tags.map(|tag| texts.tag(&tag.key, tag.value.as_deref().unwrap_or_default())).collect()
 }
 
 /// A text that is there and says something.

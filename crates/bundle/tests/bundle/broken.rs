@@ -53,7 +53,10 @@ fn an_item_that_makes_no_sense_is_named_and_the_rest_is_used() {
         ]
     );
     let fault = bundle.snapshot.pods.fault.as_ref().unwrap();
-    assert_eq!((bundle.snapshot.pods.value().map(Vec::len), fault.category), (Some(3), FaultCategory::Malformed));
+    assert_eq!(
+        (bundle.snapshot.pods.value().map(ipam_audit_core::pages::Pages::len), fault.category),
+        (Some(3), FaultCategory::Malformed)
+    );
     assert!(fault.message.ends_with("is not an address (and 3 more)"), "{}", fault.message);
 }
 

@@ -23,6 +23,7 @@ use ipam_audit_core::{
         NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
+    tags::Tags,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ pub(crate) fn snapshot(nodes: u8, free: u32) -> ClusterSnapshot {
     ClusterSnapshot {
         taken_at: now,
         nodes: Reading::fresh((0..nodes).map(|number| Arc::new(node(number))).collect(), now),
-        pods: Reading::fresh((0..nodes).map(|number| Arc::new(pod(number))).collect(), now),
+        pods: Reading::fresh((0..nodes).map(pod).collect(), now),
         aws_node: Reading::fresh(
             AwsNode {
                 daemon_set: "kube-system/aws-node".into(),
@@ -90,8 +91,8 @@ fn node(number: u8) -> Node {
         platform: Platform::LinuxEc2,
         created_at: None,
         trunk_hints: TrunkHints::default(),
-        labels: Box::default(),
-        annotations: Box::default(),
+        labels: Tags::default(),
+        annotations: Tags::default(),
         state: NodeState::default(),
     }
 }
@@ -137,9 +138,10 @@ fn interface(number: u8, device: u8) -> Interface {
             delete_on_termination: Some(true),
             attached_at: None,
         }),
-        groups: Box::default(),
+        groups: Arc::default(),
         owner: None,
-        tags: Box::default(),
+        created_at: None,
+        tags: Tags::default(),
     }
 }
 
@@ -155,7 +157,7 @@ fn subnet(free: u32) -> Subnet {
         owner: None,
         ipv6: false,
         outpost: false,
-        tags: Box::default(),
+        tags: Tags::default(),
     }
 }
 

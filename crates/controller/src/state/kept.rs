@@ -1,11 +1,12 @@
 //! A report as it is kept in the index: what is compared at every audit in a few numbers, the rest packed.
 //!
-//! Thousands of reports say nearly the same, so that each is packed with the first of its kind as a dictionary: a few
-//! hundred bytes instead of five thousand. It is unpacked where what was said before has a part in what is said now.
+//! Thousands of reports say nearly the same, so that each is packed with a few of its kind as a dictionary: two hundred
+//! bytes instead of three thousand. It is unpacked where what was said before has a part in what is said now.
 
 use std::{fmt::Debug, marker::PhantomData, sync::Arc};
 
 use ipam_audit_api::convert::{Said, digest};
+use ipam_audit_core::intern::Interner;
 use kube::Resource;
 use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,7 +24,7 @@ pub(crate) struct Kept<K> {
     /// What of the object beside its status is ours.
     own_parts: u64,
     /// The codes of its findings.
-    codes: Box<[Box<str>]>,
+    codes: Arc<[Arc<str>]>,
     packed: Packed,
     kind: PhantomData<fn() -> K>,
 }
@@ -36,24 +37,41 @@ struct Packed {
     dictionary: Arc<[u8]>,
 }
 
+/// What reports of one kind are packed with: those that had little in common with the ones before.
+#[derive(Debug, Default)]
+pub(crate) struct Dictionary {
+    text: Arc<[u8]>,
+    /// Findings of few codes are in thousands of reports.
+    codes: Interner,
+}
+
+impl Dictionary {
+    /// A text that packs to no less than this part of itself is unlike those that are known.
+    const UNLIKE: usize = 8;
+    /// The dictionary grows until then; each growth keeps the one before for those that were packed with it.
+    const MOST: usize = 48 * 1024;
+
+    fn pack(&mut self, text: &[u8]) -> Packed {
+        let mut bytes = compress_with_dict(text, &self.text);
+        if bytes.len() * Self::UNLIKE > text.len() && self.text.len() + text.len() <= Self::MOST {
+            self.text = [&*self.text, text].concat().into();
+            bytes = compress_with_dict(text, &self.text);
+        }
+        Packed { bytes: bytes.into(), length: text.len(), dictionary: self.text.clone() }
+    }
+}
+
 impl<K: Keepable> Kept<K> {
-    /// Packs a report. The dictionary is any report of the kind; the first becomes it.
-    pub(crate) fn of(report: &K, dictionary: &mut Arc<[u8]>) -> Self {
+    /// Packs a report.
+    pub(crate) fn of(report: &K, dictionary: &mut Dictionary) -> Self {
         // Our own types can be written as JSON; one that could not would be written anew at each audit.
         let text = serde_json::to_vec(report).unwrap_or_default();
-        if dictionary.is_empty() {
-            *dictionary = text.as_slice().into();
-        }
-        let codes = report.status().into_iter().flat_map(K::findings).map(|finding| finding.code.as_str().into());
+        let findings = report.status().map(K::findings).unwrap_or_default();
         Self {
             digest: report.status().cloned().map(digest::<K>),
             own_parts: report.own_parts(),
-            codes: codes.collect(),
-            packed: Packed {
-                bytes: compress_with_dict(&text, dictionary).into(),
-                length: text.len(),
-                dictionary: dictionary.clone(),
-            },
+            codes: dictionary.codes.list(findings.iter().map(|finding| finding.code.as_str())),
+            packed: dictionary.pack(&text),
             kind: PhantomData,
         }
     }
@@ -122,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_was_kept_comes_out_as_it_went_in_and_takes_little() {
-        let mut dictionary = Arc::default();
+        let mut dictionary = Dictionary::default();
         for number in 0..20 {
             let whole = report(number, &format!("{number} of 100 addresses accounted for"), 7);
             let kept = Kept::of(&whole, &mut dictionary);
@@ -133,8 +151,26 @@ mod tests {
     }
 
     #[test]
+    fn a_dictionary_learns_what_is_new_until_it_is_full() {
+        let mut dictionary = Dictionary::default();
+        // Texts that have nothing in common, as far as bytes can.
+        let text = |number: u64| {
+            let steps = (0..1000_u64).map(|at| (at + number * 7919).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            steps.flat_map(u64::to_le_bytes).collect::<Vec<u8>>()
+        };
+        for number in 0..20 {
+            let packed = dictionary.pack(&text(number));
+            let back = decompress_with_dict(&packed.bytes, packed.length, &packed.dictionary).unwrap();
+            assert!(back == text(number), "{number}");
+        }
+        assert_eq!(dictionary.text.len(), Dictionary::MOST / 8000 * 8000);
+        let again = dictionary.pack(&text(3));
+        assert!(again.bytes.len() < 100, "{} bytes of what is known", again.bytes.len());
+    }
+
+    #[test]
     fn only_times_may_differ_between_reports_that_say_the_same() {
-        let kept = Kept::of(&report(1, "the same", 7), &mut Arc::default());
+        let kept = Kept::of(&report(1, "the same", 7), &mut Dictionary::default());
         let status = |message: &str, second| report(1, message, second).status.unwrap();
         assert!(kept.says(status("the same", 99)));
         assert!(!kept.says(status("another", 7)));

@@ -105,7 +105,7 @@ impl Counted for Nodes {
     fn census(&self) -> Census {
         self.table.census(|row, hasher| {
             row.node().hash(hasher);
-            size_of::<Node>() + size_of_val(&*row.node().labels) + size_of_val(&*row.node().annotations)
+            size_of::<Node>() + row.node().labels.bytes() + row.node().annotations.bytes()
         })
     }
 }

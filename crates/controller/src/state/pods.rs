@@ -1,10 +1,10 @@
 //! Pods, and which of them were refused an address.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{collections::HashMap, hash::Hash};
 
-use hashbrown::{HashTable, hash_table};
+use hashbrown::HashTable;
 use ipam_audit_api::views::{EventView, Interner, Malformed, PodView};
-use ipam_audit_core::{ids::Uid, snapshot::Pod};
+use ipam_audit_core::{ids::Uid, pages::Pages, snapshot::Pod};
 use jiff::Timestamp;
 use kube::{Resource, core::ObjectMeta};
 
@@ -12,19 +12,17 @@ use super::{Census, Counted, Rows, table::Changed};
 
 /// Pods by uid: a pod that is replaced under the same name is another row.
 ///
-/// The key is in the row, so that an entry is a pointer and a stamp: there are a hundred and fifty thousand.
+/// The rows lie in pages that snapshots share, and the table has their places: there are a hundred and fifty thousand.
 #[derive(Debug, Default)]
 pub(crate) struct Pods {
-    table: HashTable<Entry>,
-    epoch: u32,
+    rows: Pages<Pod>,
+    /// Whether the list under way named the row at this place.
+    named: Vec<bool>,
+    places: HashTable<Place>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    pod: Arc<Pod>,
-    /// The last list that had it.
-    epoch: u32,
-}
+/// Where a row lies.
+type Place = u32;
 
 /// Uids are random already.
 #[expect(clippy::cast_possible_truncation, reason = "both halves are in it")]
@@ -32,27 +30,23 @@ const fn hash_of(key: u128) -> u64 {
     key as u64 ^ (key >> 64) as u64
 }
 
-fn hash_of_entry(entry: &Entry) -> u64 {
-    hash_of(entry.pod.uid.key())
-}
-
 impl Rows<PodView> for Pods {
     fn begin(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
+        self.named.fill(false);
     }
 
     fn apply(&mut self, object: &PodView, interner: &mut Interner) -> Result<Changed, Malformed> {
-        let (pod, epoch) = (object.row(interner)?, self.epoch);
-        let same_pod = |entry: &Entry| entry.pod.uid == pod.uid;
-        match self.table.entry(hash_of(pod.uid.key()), same_pod, hash_of_entry) {
-            hash_table::Entry::Occupied(mut known) if *known.get().pod == pod => {
-                known.get_mut().epoch = epoch;
-                return Ok(Changed::No);
-            }
-            hash_table::Entry::Occupied(mut known) => *known.get_mut() = Entry { pod: Arc::new(pod), epoch },
-            hash_table::Entry::Vacant(free) => drop(free.insert(Entry { pod: Arc::new(pod), epoch })),
+        let pod = object.row(interner)?;
+        let Some(at) = self.place(pod.uid_key()) else {
+            self.add(pod);
+            return Ok(Changed::Yes);
+        };
+        self.named[at] = true;
+        let changed = self.rows[at] != pod;
+        if changed {
+            self.rows[at] = pod;
         }
-        Ok(Changed::Yes)
+        Ok(Changed::when(changed))
     }
 
     fn remove(&mut self, object: &PodView) -> Changed {
@@ -60,30 +54,36 @@ impl Rows<PodView> for Pods {
     }
 
     fn lose(&mut self, meta: &ObjectMeta) -> Changed {
-        let Some(uid) = meta.uid.as_deref().map(Uid::from) else { return Changed::No };
-        let known = self.table.find_entry(hash_of(uid.key()), |entry| entry.pod.uid == uid);
-        Changed::when(known.map(|known| drop(known.remove())).is_ok())
+        let key = meta.uid.as_deref().map(|uid| Uid::from(uid).key());
+        let place = key.and_then(|key| self.place(key));
+        Changed::when(place.map(|at| self.drop_at(at)).is_some())
     }
 
     fn finish(&mut self) -> Changed {
-        let (before, epoch) = (self.table.len(), self.epoch);
-        self.table.retain(|entry| entry.epoch == epoch);
-        if self.table.capacity() > 4 * self.table.len().max(64) {
-            self.table.shrink_to_fit(hash_of_entry);
+        let before = self.rows.len();
+        for at in (0..before).rev() {
+            if !self.named[at] {
+                self.drop_at(at);
+            }
         }
-        Changed::when(self.table.len() < before)
+        if self.places.capacity() > 4 * self.places.len().max(64) {
+            let rows = &self.rows;
+            self.places.shrink_to_fit(|at| hash_of(rows[*at as usize].uid_key()));
+            self.named.shrink_to_fit();
+        }
+        Changed::when(self.rows.len() < before)
     }
 
     fn len(&self) -> usize {
-        self.table.len()
+        self.rows.len()
     }
 }
 
 impl Counted for Pods {
     fn census(&self) -> Census {
-        let table = self.table.capacity() * (size_of::<Entry>() + 1);
-        Census::sum(table, &self.table, |entry, hasher| {
-            entry.pod.hash(hasher);
+        let table = self.places.capacity() * (size_of::<Place>() + 1);
+        Census::sum(table, &self.rows, |pod, hasher| {
+            pod.hash(hasher);
             size_of::<Pod>()
         })
     }
@@ -91,13 +91,61 @@ impl Counted for Pods {
 
 impl Pods {
     /// The pods of a snapshot; those that were refused an address and have none say so.
-    pub(crate) fn rows(&self, refusals: &Refusals) -> Vec<Arc<Pod>> {
-        self.table.iter().map(|entry| refusals.mark(&entry.pod)).collect()
+    pub(crate) fn rows(&self, refusals: &Refusals) -> Pages<Pod> {
+        let mut rows = self.rows.clone();
+        for (key, refused) in &refusals.by_pod {
+            if let Some(pod) = self.place(*key).and_then(|at| rows.get_mut(at))
+                && pod.address.is_none()
+            {
+                *pod = pod.refused(refused.at);
+            }
+        }
+        rows
     }
 
     fn find(&self, key: u128) -> Option<&Pod> {
-        let entry = self.table.find(hash_of(key), |entry| entry.pod.uid.key() == key);
-        entry.map(|entry| &*entry.pod)
+        self.place(key).map(|at| &self.rows[at])
+    }
+
+    fn place(&self, key: u128) -> Option<usize> {
+        let place = self.places.find(hash_of(key), |at| self.rows[*at as usize].uid_key() == key);
+        place.map(|at| *at as usize)
+    }
+
+    fn add(&mut self, pod: Pod) {
+        // No cluster has four thousand million pods.
+        let Ok(at) = Place::try_from(self.rows.len()) else { return };
+        let hash = hash_of(pod.uid_key());
+        self.rows.push(pod);
+        self.named.push(true);
+        let rows = &self.rows;
+        self.places.insert_unique(hash, at, |at| hash_of(rows[*at as usize].uid_key()));
+    }
+
+    /// Drops a row; the last one moves to its place.
+    fn drop_at(&mut self, at: usize) {
+        let last = self.rows.len() - 1;
+        self.forget_place(at);
+        if at != last {
+            self.move_place(last, at);
+        }
+        self.rows.swap_remove(at);
+        self.named.swap_remove(at);
+    }
+
+    fn forget_place(&mut self, at: usize) {
+        let hash = hash_of(self.rows[at].uid_key());
+        if let Ok(found) = self.places.find_entry(hash, |place| *place as usize == at) {
+            found.remove();
+        }
+    }
+
+    fn move_place(&mut self, from: usize, to: usize) {
+        let hash = hash_of(self.rows[from].uid_key());
+        if let Some(place) = self.places.find_mut(hash, |place| *place as usize == from) {
+            // It was the place of another row until now.
+            *place = Place::try_from(to).unwrap_or(*place);
+        }
     }
 }
 
@@ -164,11 +212,5 @@ impl Refusals {
             Some(pod) => pod.address.is_none(),
             None => !refused.forgotten,
         });
-    }
-
-    fn mark(&self, pod: &Arc<Pod>) -> Arc<Pod> {
-        // Nearly all pods have an address: no look at the table for those.
-        let refused = pod.address.is_none().then(|| self.by_pod.get(&pod.uid.key())).flatten();
-        refused.map_or_else(|| pod.clone(), |refused| Arc::new(pod.refused(refused.at)))
     }
 }

@@ -17,7 +17,7 @@ use kube::{Resource, ResourceExt, core::ObjectMeta};
 
 use super::{
     Census, Counted, Rows,
-    kept::{Keepable, Kept},
+    kept::{Dictionary, Keepable, Kept},
     table::{Changed, Table},
 };
 
@@ -45,14 +45,14 @@ impl<K: PartialEq> PartialEq for Row<K> {
 #[derive(Debug)]
 pub(crate) struct Reports<K> {
     table: Table<Arc<str>, Row<K>>,
-    dictionary: Arc<[u8]>,
+    dictionary: Dictionary,
     /// The names of the audits that reports are of.
     audits: BTreeSet<Arc<str>>,
 }
 
 impl<K> Default for Reports<K> {
     fn default() -> Self {
-        Self { table: Table::default(), dictionary: Arc::default(), audits: BTreeSet::new() }
+        Self { table: Table::default(), dictionary: Dictionary::default(), audits: BTreeSet::new() }
     }
 }
 
@@ -106,6 +106,7 @@ impl<K: Report> Reports<K> {
         meta.managed_fields = None;
         meta.resource_version = None;
         meta.generation = None;
+        meta.creation_timestamp = None;
         let audit = self.audit(report.audit());
         let report = Arc::new(Kept::of(&report, &mut self.dictionary));
         self.table.apply(name, Row { audit, report, version })

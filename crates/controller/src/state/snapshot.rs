@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ipam_audit_api::views::NodeRow;
 use ipam_audit_core::{
     inventory::Inventory,
+    pages::Pages,
     snapshot::{ClusterObjects, ClusterSnapshot, Event, IpamdNode, Node, Pod},
     source::{FaultCategory, Reading, Source, SourceFault, SourceState},
 };
@@ -92,7 +93,7 @@ fn labels(row: &NodeRow) -> BTreeMap<String, String> {
 }
 
 /// The pods; without the events about them it is not known which of them wait, and that is a fault of this source.
-fn pods(parts: &Parts, now: Timestamp) -> Reading<Vec<Arc<Pod>>> {
+fn pods(parts: &Parts, now: Timestamp) -> Reading<Pages<Pod>> {
     let mut reading = parts.pods.reading(now, |rows| rows.rows(&parts.events.rows.refusals));
     if reading.fault.is_none() {
         reading.fault = parts.events.health.fault().cloned();

@@ -280,7 +280,7 @@ fn a_source_that_cannot_be_read_names_the_right_and_keeps_its_rows() {
     assert!(rig.moves(|| rig.events.failed(denied.clone())));
     let pods = rig.snapshot().pods;
     assert_eq!(pods.fault, Some(denied), "without the events it is not known which pods wait");
-    assert_eq!(pods.value().map(Vec::len), Some(1));
+    assert_eq!(pods.value().map(ipam_audit_core::pages::Pages::len), Some(1));
 }
 
 fn daemon_set(namespace: &str, name: &str, image: &str) -> Value {

@@ -10,14 +10,16 @@ use ipam_audit_core::{
     intern::Interner,
     inventory::{
         Attachment, Instance, Interface, InterfaceKind, InterfaceStatus, Inventory, RouteTable, SecurityGroup, Subnet,
-        Tags, Vpc,
+        Vpc,
     },
     net::{self, Prefix28},
+    pages::Pages,
     snapshot::{
         AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterSnapshot, CniNode, EnvValue, Node,
         NodeState, Platform, Pod, PodFields, PodPhase, PodTraits, TrunkHints,
     },
     source::Reading,
+    tags::Tags,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -112,7 +114,7 @@ struct Cluster {
     /// The next free address of each subnet.
     next: Vec<u32>,
     nodes: Vec<Arc<Node>>,
-    pods: Vec<Arc<Pod>>,
+    pods: Pages<Pod>,
     interfaces: Vec<Interface>,
     aws_node_pods: Vec<AwsNodePod>,
     cni_nodes: Vec<CniNode>,
@@ -140,7 +142,7 @@ impl Cluster {
             // Nodes of prefixes take theirs from the upper half.
             next: (0..SUBNETS).map(|at| subnet_base(at) + 4).collect(),
             nodes: Vec::new(),
-            pods: Vec::new(),
+            pods: Pages::default(),
             interfaces: Vec::new(),
             aws_node_pods: Vec::new(),
             cni_nodes: Vec::new(),
@@ -249,7 +251,8 @@ impl Cluster {
         let mut row = self.interface(NODES + at, 0, at % SUBNETS, InterfaceKind::Interface);
         row.kind = InterfaceKind::Other("network_load_balancer".into());
         (row.description, row.requester) = (format!("ELB net/lb-{at}/0").into(), Some("amazon-elb".into()));
-        (row.requester_managed, row.attachment, row.tags) = (true, None, Box::default());
+        (row.requester_managed, row.attachment, row.tags) = (true, None, Tags::default());
+        row.created_at = None;
         self.interfaces.push(row);
     }
 
@@ -257,7 +260,6 @@ impl Cluster {
     fn interface(&mut self, at: u32, index: u32, subnet: u32, kind: InterfaceKind) -> Interface {
         let cni = [
             ("cluster.k8s.amazonaws.com/name", "scale".to_owned()),
-            ("node.k8s.amazonaws.com/createdAt", "2025-12-01T00:00:00Z".to_owned()),
             ("node.k8s.amazonaws.com/instance_id", instance_id(at)),
         ];
         let primary = self.take(subnet, 1).first().copied();
@@ -281,7 +283,8 @@ impl Cluster {
             }),
             groups: ["sg-nodes".into()].into(),
             owner: Some("111122223333".into()),
-            tags: if index == 0 { Box::default() } else { tags(cni) },
+            created_at: (index > 0).then(|| days_ago(3)).flatten(),
+            tags: if index == 0 { Tags::default() } else { tags(cni) },
         }
     }
 
@@ -306,7 +309,7 @@ impl Cluster {
             refused_at: None,
             traits: self.traits.get(workload as usize).cloned(),
         };
-        self.pods.push(Arc::new(Pod::pack(fields, &mut self.shared)));
+        self.pods.push(Pod::pack(fields, &mut self.shared));
     }
 
     fn finish(mut self) -> ClusterSnapshot {
@@ -440,7 +443,11 @@ fn node(name: &NodeName, at: u32, group: Group) -> Node {
         ("topology.kubernetes.io/zone", zone_of(at).to_owned()),
     ]);
     if eni_config.is_empty() {
-        labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        labels = labels
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
     }
     let max_pods = if group.mode == Mode::CustomNetworking { 205 } else { 58 };
     Node {

@@ -15,6 +15,7 @@ use ipam_audit_core::{
     facts::Facts,
     memory::Memory,
     outcome::AuditOutcome,
+    pages::Pages,
     policy::AuditPolicy,
     rows::Rows,
     rules::{self, Rule, Violations},
@@ -47,7 +48,7 @@ fn describe(snapshot: &ClusterSnapshot, outcome: &AuditOutcome) {
     println!(
         "{} nodes, {} pods, {} interfaces, {} subnets; {} rules, {} problems",
         rows(snapshot.nodes.value().map(Vec::len)),
-        rows(snapshot.pods.value().map(Vec::len)),
+        rows(snapshot.pods.value().map(Pages::len)),
         rows(snapshot.ec2.interfaces.value().map(Rows::len)),
         rows(snapshot.ec2.subnets.value().map(Vec::len)),
         outcome.rules.len(),

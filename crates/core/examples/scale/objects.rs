@@ -35,7 +35,10 @@ pub(crate) fn objects() -> ClusterObjects {
         eni_configs: fresh((NODE_SUBNETS..NODE_SUBNETS + POD_SUBNETS).map(eni_config).collect()),
         security_group_policies: fresh((0..20).map(security_group_policy).collect()),
         service_accounts: fresh((0..WORKLOADS).map(service_account).collect()),
-        config_maps: fresh(vec![ConfigMap { name: "amazon-vpc-cni".into(), data: Box::default() }]),
+        config_maps: fresh(vec![ConfigMap {
+            name: "amazon-vpc-cni".into(),
+            data: ipam_audit_core::tags::Tags::default(),
+        }]),
         events: fresh((0..100).map(event).collect()),
         daemon_sets: fresh(["aws-node", "ebs-csi-node", "kube-proxy"].map(daemon).into()),
         deployments: fresh([controller].into_iter().chain((0..WORKLOADS).map(web)).collect()),
@@ -67,7 +70,12 @@ fn security_group_policy(at: u32) -> SecurityGroupPolicy {
 }
 
 fn service_account(at: u32) -> ServiceAccount {
-    ServiceAccount { namespace: namespace(at), name: format!("web-{at}").into(), labels: Box::default(), role: None }
+    ServiceAccount {
+        namespace: namespace(at),
+        name: format!("web-{at}").into(),
+        labels: ipam_audit_core::tags::Tags::default(),
+        role: None,
+    }
 }
 
 fn event(at: u32) -> Event {

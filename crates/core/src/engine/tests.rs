@@ -147,12 +147,10 @@ fn a_trunk_is_measured_by_its_own_limit() {
             .tweak(|node| node.branch_slots = Some(slots));
         let mut snapshot = cluster.snapshot();
         let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-        let like = (*pods[0]).clone();
+        let like = pods[0].clone();
         pods.extend((0..used).map(|at| {
             let branch = crate::snapshot::BranchUse::Has(format!("eni-branch-{at}").into());
-            std::sync::Arc::new(
-                crate::snapshot::PodFields { branch, name: format!("branch-{at}").into(), ..like.fields() }.into(),
-            )
+            crate::snapshot::PodFields { branch, name: format!("branch-{at}").into(), ..like.fields() }.into()
         }));
         let outcome = audit(&snapshot);
         let near = outcome.nodes[0].findings.iter().find(|finding| finding.code == "IPAM301");

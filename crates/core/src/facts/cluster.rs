@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use super::node::{self, NodeFacts};
 use crate::{
-    inventory::{CLUSTER_TAG_PREFIX, CLUSTER_TAGS, Tags},
+    inventory::{CLUSTER_TAG_PREFIX, CLUSTER_TAGS},
     outcome::ClusterName,
     policy::AuditPolicy,
     snapshot::ClusterSnapshot,
+    tags::Tags,
 };
 
 /// The label of nodes that eksctl made.
@@ -26,7 +27,7 @@ pub(super) fn name(snapshot: &ClusterSnapshot, nodes: &[NodeFacts<'_>], policy: 
     if let Some(configured) = configured {
         return Some(told(configured, "CLUSTER_NAME of the VPC CNI"));
     }
-    let labels = nodes.iter().filter_map(|node| crate::snapshot::tag(&node.node.labels, LABEL));
+    let labels = nodes.iter().filter_map(|node| node.node.label(LABEL));
     if let Some(labelled) = most_frequent(labels) {
         return Some(told(labelled, "the node label alpha.eksctl.io/cluster-name"));
     }

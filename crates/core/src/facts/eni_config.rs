@@ -225,10 +225,10 @@ fn keys<'a>(node: &'a Node, cni: &Cni) -> impl Iterator<Item = (ChosenBy, &'a st
 mod tests {
     use super::*;
     use crate::{
-        inventory::Tags,
         memory::Memory,
         policy::AuditPolicy,
         snapshot::EnvValue,
+        tags::Tags,
         tests::custom_networking::{change_env, custom, named, set},
     };
 

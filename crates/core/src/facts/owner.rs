@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{
     ids::{EniId, InstanceId},
-    inventory::{Instance, Interface, InterfaceKind, InterfaceStatus, Tags},
+    inventory::{Instance, Interface, InterfaceKind, InterfaceStatus},
     outcome::{ClusterName, OtherOwner},
     rows::Rows,
     snapshot::{BranchUse, ClusterSnapshot, Platform},
+    tags::Tags,
 };
 
 /// Description prefix of interfaces that ipamd creates. Case matters: the resource controller's differ by it.
@@ -32,7 +33,6 @@ const OWNERS: [&str; 2] = ["amazon-vpc-cni", "eks-vpc-resource-controller"];
 /// The instance that an interface was made for.
 const INSTANCE: &str = "node.k8s.amazonaws.com/instance_id";
 /// When ipamd created an interface; RFC 3339.
-const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
 /// The user's word that the CNI shall leave an interface alone, with exactly this value.
 const NO_MANAGE: &str = "node.k8s.amazonaws.com/no_manage";
 /// An interface between its creation and its attachment is younger than this.
@@ -69,11 +69,6 @@ pub(super) fn all<'a>(
 pub(crate) fn made_for(interface: &Interface) -> Option<InstanceId> {
     let described = || interface.description.strip_prefix(IPAMD_DESCRIPTION);
     interface.tag(INSTANCE).or_else(described).filter(|id| id.starts_with("i-")).map(InstanceId::from)
-}
-
-/// When ipamd created an interface, if it says so.
-pub(crate) fn created_at(interface: &Interface) -> Option<Timestamp> {
-    interface.tag(CREATED_AT)?.parse().ok()
 }
 
 /// Whether ipamd created an interface, rather than took it over.
@@ -156,7 +151,7 @@ impl<'a> Known<'a> {
     }
 
     fn unattached(&self, interface: &Interface) -> Owner {
-        match created_at(interface) {
+        match interface.created_at {
             Some(created) if self.now.duration_since(created) < CHURN => Owner::InTransit,
             _ => Owner::Leaked,
         }
@@ -329,8 +324,14 @@ mod tests {
 
     #[test]
     fn what_the_cni_made_is_leaked_once_it_is_no_churn() {
-        assert_eq!(unattached("aws-K8S-i-1", &[(CREATED_AT, "2026-11-21T09:00:00Z")]), Owner::Leaked);
-        assert_eq!(unattached("aws-K8S-i-1", &[(CREATED_AT, "2026-11-21T11:55:00Z")]), Owner::InTransit);
+        let created = |minutes: i64| {
+            owner_of(|row| {
+                row.status = InterfaceStatus::Available;
+                row.description = "aws-K8S-i-1".into();
+                row.created_at = Some(crate::tests::fixtures::now() - SignedDuration::from_mins(minutes));
+            })
+        };
+        assert_eq!([created(180), created(5)], [Owner::Leaked, Owner::InTransit]);
         assert_eq!(unattached("aws-K8S-i-1", &[]), Owner::Leaked);
         assert_eq!(unattached("aws-k8s-trunk-eni", &[]), Owner::Leaked);
         assert_eq!(unattached("mine", &[(OWNER, "amazon-vpc-cni")]), Owner::Leaked, "taken over, then left behind");

@@ -3,10 +3,11 @@
 //! There are thirty times as many pods as nodes, and each look at all of them costs as much as most rules do for
 //! everything else.
 
-use std::sync::Arc;
-
 use super::{NodeFacts, NodeIndex, lookup::Map};
-use crate::snapshot::{BranchUse, Pod};
+use crate::{
+    pages::Pages,
+    snapshot::{BranchUse, Pod},
+};
 
 /// Pods by what looks for them.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct PodIndex<'a> {
 }
 
 impl<'a> PodIndex<'a> {
-    pub(super) fn of(pods: &'a [Arc<Pod>], nodes: &[NodeFacts<'a>]) -> Self {
+    pub(super) fn of(pods: &'a Pages<Pod>, nodes: &[NodeFacts<'a>]) -> Self {
         let index: NodeIndex<'_> = nodes.iter().enumerate().map(|(at, facts)| (&facts.node.name, at)).collect();
         // Names of nodes are interned: their address stands for their text.
         let mut seen: Map<usize, Option<usize>> = Map::default();
@@ -26,11 +27,11 @@ impl<'a> PodIndex<'a> {
         let mean = pods.len() / nodes.len().max(1);
         let mut by_node: Vec<Vec<&Pod>> = nodes.iter().map(|_| Vec::with_capacity(mean + mean / 3)).collect();
         let mut with_branch = Vec::new();
-        for pod in pods.iter().map(Arc::as_ref) {
+        for pod in pods {
             if *pod.branch() != BranchUse::No {
                 with_branch.push(pod);
             }
-            let Some(node) = &pod.node else { continue };
+            let Some(node) = pod.node() else { continue };
             let at = *seen.entry(node.as_str().as_ptr().addr()).or_insert_with(|| index.get(node).copied());
             if let Some(list) = at.and_then(|at| by_node.get_mut(at)) {
                 list.push(pod);

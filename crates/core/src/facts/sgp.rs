@@ -282,7 +282,7 @@ fn grouped<'a>(
     let platforms: Map<&NodeName, Platform> =
         snapshot.nodes.value().map_or(&[][..], Vec::as_slice).iter().map(|node| (&node.name, node.platform)).collect();
     let mut found = Vec::new();
-    for pod in pods.iter().map(Arc::as_ref).filter(|pod| pod.phase != PodPhase::Finished) {
+    for pod in pods.iter().filter(|pod| pod.phase != PodPhase::Finished) {
         let lacks_slot = pod.traits().is_some_and(|traits| traits.lacks_branch_slot);
         let is_plain = *pod.branch() == BranchUse::No && !lacks_slot;
         if is_plain && matcher.is_known_free(pod) {
@@ -292,7 +292,7 @@ fn grouped<'a>(
         if is_plain && policies.as_ref().is_some_and(|selected| selected.is_empty()) {
             continue;
         }
-        let node = pod.node.as_ref();
+        let node = pod.node();
         found.push(GroupedPod {
             pod,
             node: node.and_then(|node| managed.get(node)).copied(),

@@ -139,7 +139,7 @@ fn branches_by_trunk(snapshot: &ClusterSnapshot) -> Map<&str, u32> {
 fn pods_with_branch<'a>(pods: Option<&PodIndex<'a>>) -> Map<&'a NodeName, u32> {
     let mut counts: Map<&NodeName, u32> = Map::default();
     for pod in pods.into_iter().flat_map(|pods| &pods.with_branch) {
-        if let (Some(node), BranchUse::Has(_)) = (&pod.node, &pod.branch())
+        if let (Some(node), BranchUse::Has(_)) = (pod.node(), pod.branch())
             && pod.phase != PodPhase::Finished
         {
             *counts.entry(node).or_default() += 1;

@@ -25,9 +25,10 @@ pub use objects::{
 };
 pub use pod::{BranchUse, Pod, PodFamily, PodFields, PodName, PodPhase, PodTraits};
 
-pub use crate::inventory::{Tags, tag};
+pub use crate::tags::Tags;
 use crate::{
     inventory::Inventory,
+    pages::Pages,
     source::{Reading, Source, SourceState},
 };
 
@@ -39,7 +40,7 @@ pub struct ClusterSnapshot {
     /// The nodes in scope, sorted by name.
     pub nodes: Reading<Vec<Arc<Node>>>,
     /// The pods, in any order; finished ones may be left out.
-    pub pods: Reading<Vec<Arc<Pod>>>,
+    pub pods: Reading<Pages<Pod>>,
     /// The VPC CNI's DaemonSet and its running pods.
     pub aws_node: Reading<AwsNode>,
     /// CNINode objects; missing where the CRD is not installed.

@@ -86,7 +86,7 @@ impl Selector {
 
     /// Whether labels match, by the rules of Kubernetes.
     pub fn matches(&self, labels: &Tags) -> bool {
-        let value = |key: &str| super::tag(labels, key);
+        let value = |key: &str| labels.get(key);
         let equal = self.labels.iter().all(|(key, wanted)| value(key) == Some(&**wanted));
         equal && self.expressions.iter().all(|requirement| requirement.matches(value(&requirement.key)))
     }

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Tags, tag};
+use super::Tags;
 use crate::ids::{EniId, InstanceId, InstanceType, NodeName, Zone};
 
 /// A node, as far as addresses depend on it.
@@ -46,12 +46,12 @@ pub struct Node {
 impl Node {
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        tag(&self.labels, key)
+        self.labels.get(key)
     }
 
     /// The value of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        tag(&self.annotations, key)
+        self.annotations.get(key)
     }
 }
 

@@ -111,7 +111,7 @@ pub struct ConfigMap {
 impl ConfigMap {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        super::tag(&self.data, key)
+        self.data.get(key)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{cmp::Ordering, fmt, net::Ipv4Addr, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Tags, tag};
+use super::Tags;
 use crate::{
     ids::{EniId, NodeName, Uid},
     intern::Interner,
@@ -19,24 +19,25 @@ use crate::{
 #[serde(from = "PodFields", into = "PodFields")]
 pub struct Pod {
     family: Arc<PodFamily>,
-    name: PodName,
-    /// `metadata.uid`.
-    pub uid: Uid,
-    /// Where it runs; none while unscheduled.
-    pub node: Option<NodeName>,
+    /// Behind a pointer of its own: that to a text takes two words.
+    node: Option<Arc<NodeName>>,
+    rare: Option<Box<Rare>>,
+    uid: [u8; 16],
+    created_at: Seconds,
+    name: OwnLetters,
     /// Its IPv4 address.
     pub address: Option<Ipv4Addr>,
     /// Whether it still is what it was scheduled as.
     pub phase: PodPhase,
     /// Whether its deletion was asked for.
     pub terminating: bool,
-    created_at: Seconds,
-    rare: Option<Box<Rare>>,
 }
 
 /// What the pods of one workload share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PodFamily {
+    /// What all their names begin with.
+    name: Arc<str>,
     namespace: Arc<str>,
     workload: Option<Arc<str>>,
     host_network: bool,
@@ -46,6 +47,8 @@ pub struct PodFamily {
 /// What few pods have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Rare {
+    /// A uid that is no UUID.
+    uid: Option<Arc<str>>,
     branch: BranchUse,
     scheduled_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
@@ -104,17 +107,19 @@ impl Pod {
     pub fn pack(fields: PodFields, shared: &mut Interner) -> Self {
         let PodFields { namespace, name, uid, workload, node, address, host_network, phase, terminating, .. } = fields;
         let PodFields { branch, created_at, scheduled_at, finished_at, refused_at, traits, .. } = fields;
-        let rare = Rare { branch, scheduled_at, finished_at, refused_at };
+        let rare = Rare { uid: uid.no_uuid().cloned(), branch, scheduled_at, finished_at, refused_at };
+        let (common, own) = OwnLetters::split(&name);
+        let name = shared.text(common);
         Self {
-            family: shared.family(PodFamily { namespace, workload, host_network, traits }),
-            name: PodName::new(&name, shared),
-            uid,
-            node,
+            family: shared.family(PodFamily { name, namespace, workload, host_network, traits }),
+            node: node.map(|node| shared.kept_node(node)),
+            rare: (rare != Rare::NOTHING).then(|| Box::new(rare)),
+            uid: uid.key().to_be_bytes(),
+            created_at: Seconds::of(created_at),
+            name: own,
             address,
             phase,
             terminating,
-            created_at: Seconds::of(created_at),
-            rare: (rare != Rare::NOTHING).then(|| Box::new(rare)),
         }
     }
 
@@ -122,10 +127,10 @@ impl Pod {
     pub fn fields(&self) -> PodFields {
         PodFields {
             namespace: self.family.namespace.clone(),
-            name: self.name.to_string().into(),
-            uid: self.uid.clone(),
+            name: self.name().to_string().into(),
+            uid: self.uid(),
             workload: self.family.workload.clone(),
-            node: self.node.clone(),
+            node: self.node().cloned(),
             address: self.address,
             host_network: self.host_network(),
             phase: self.phase,
@@ -166,8 +171,24 @@ impl Pod {
     }
 
     /// Its name.
-    pub const fn name(&self) -> &PodName {
-        &self.name
+    pub fn name(&self) -> PodName<'_> {
+        PodName { common: &self.family.name, own: self.name.as_str() }
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> Uid {
+        let text = self.rare.as_ref().and_then(|rare| rare.uid.clone());
+        text.map_or_else(|| Uid::of_uuid(self.uid), Uid::of_text)
+    }
+
+    /// The number that stands for its uid in tables.
+    pub const fn uid_key(&self) -> u128 {
+        u128::from_be_bytes(self.uid)
+    }
+
+    /// Where it runs; none while unscheduled.
+    pub fn node(&self) -> Option<&NodeName> {
+        self.node.as_deref()
     }
 
     /// The workload that made it, for example `Deployment resizer`.
@@ -217,7 +238,7 @@ impl Pod {
 
     /// Whether it is on a node, has no address and kubelet says that this is the CNI's refusal.
     pub fn waits_for_address(&self) -> bool {
-        self.uses_pool() && self.node.is_some() && self.address.is_none() && self.refused_at().is_some()
+        self.uses_pool() && self.node().is_some() && self.address.is_none() && self.refused_at().is_some()
     }
 
     /// Whether a DaemonSet made it.
@@ -227,76 +248,90 @@ impl Pod {
 
     /// `namespace/name`.
     pub fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace(), self.name)
+        format!("{}/{}", self.namespace(), self.name())
     }
 
     /// The order of `namespace`, then `name`.
     pub fn by_full_name(&self, other: &Self) -> Ordering {
-        self.namespace().cmp(other.namespace()).then_with(|| self.name.cmp(&other.name))
+        self.namespace().cmp(other.namespace()).then_with(|| self.name().cmp(&other.name()))
     }
 }
 
 impl Rare {
-    const NOTHING: Self = Self { branch: BranchUse::No, scheduled_at: None, finished_at: None, refused_at: None };
+    const NOTHING: Self =
+        Self { uid: None, branch: BranchUse::No, scheduled_at: None, finished_at: None, refused_at: None };
+}
+
+/// The letters of a name that its siblings do not share; padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct OwnLetters([u8; Self::MOST]);
+
+impl OwnLetters {
+    /// As many as a name of a ReplicaSet's, Job's or DaemonSet's pod ends in.
+    const MOST: usize = 5;
+
+    /// What siblings share of a name, and the rest.
+    fn split(name: &str) -> (&str, Self) {
+        let own = name.rfind('-').map_or("", |dash| &name[dash + 1..]);
+        let mut packed = [0; Self::MOST];
+        // Only what can be told from padding, and never half a character.
+        if own.len() > Self::MOST || !own.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return (name, Self(packed));
+        }
+        packed[..own.len()].copy_from_slice(own.as_bytes());
+        (&name[..name.len() - own.len()], Self(packed))
+    }
+
+    fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(Self::MOST);
+        str::from_utf8(&self.0[..end]).unwrap_or_default()
+    }
 }
 
 /// A pod's name: what its siblings share, and the letters that are its own.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct PodName {
-    shared: Arc<str>,
-    own: [u8; Self::OWN],
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PodName<'a> {
+    common: &'a str,
+    own: &'a str,
 }
 
-impl PodName {
-    /// As many letters as a name of a ReplicaSet's, Job's or DaemonSet's pod ends in.
-    const OWN: usize = 5;
-
-    fn new(name: &str, share: &mut Interner) -> Self {
-        let own = name.rfind('-').map_or("", |dash| &name[dash + 1..]);
-        let mut packed = [0; Self::OWN];
-        // Only what can be told from padding, and never half a character.
-        if own.len() > Self::OWN || !own.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Self { shared: share.text(name), own: packed };
-        }
-        packed[..own.len()].copy_from_slice(own.as_bytes());
-        Self { shared: share.text(&name[..name.len() - own.len()]), own: packed }
-    }
-
-    fn own(&self) -> &str {
-        let end = self.own.iter().position(|byte| *byte == 0).unwrap_or(Self::OWN);
-        str::from_utf8(&self.own[..end]).unwrap_or_default()
-    }
-
+impl PodName<'_> {
     fn bytes(&self) -> impl Iterator<Item = u8> {
-        self.shared.bytes().chain(self.own().bytes())
+        self.common.bytes().chain(self.own.bytes())
     }
 }
 
-impl fmt::Display for PodName {
+impl fmt::Display for PodName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.shared, self.own())
+        write!(f, "{}{}", self.common, self.own)
     }
 }
 
-impl fmt::Debug for PodName {
+impl fmt::Debug for PodName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.to_string())
     }
 }
 
-impl PartialEq<str> for PodName {
+impl PartialEq<str> for PodName<'_> {
     fn eq(&self, other: &str) -> bool {
         self.bytes().eq(other.bytes())
     }
 }
 
-impl Ord for PodName {
+impl PartialEq<&str> for PodName<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+impl Ord for PodName<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.bytes().cmp(other.bytes())
     }
 }
 
-impl PartialOrd for PodName {
+impl PartialOrd for PodName<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -358,7 +393,7 @@ pub struct PodTraits {
 impl PodTraits {
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        tag(&self.labels, key)
+        self.labels.get(key)
     }
 }
 
@@ -366,8 +401,9 @@ impl PodTraits {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> PodName {
-        PodName::new(text, &mut Interner::default())
+    fn name(text: &str) -> PodName<'_> {
+        let (common, own) = OwnLetters::split(text);
+        PodName { common, own: &text[text.len() - own.as_str().len()..] }
     }
 
     #[test]
@@ -376,7 +412,7 @@ mod tests {
             assert_eq!(name(text).to_string(), text);
             assert!(name(text) == *text, "{text}");
         }
-        assert_eq!(&*name("resizer-7d9f8c5b4d-x2k9q").shared, "resizer-7d9f8c5b4d-");
+        assert_eq!(name("resizer-7d9f8c5b4d-x2k9q").common, "resizer-7d9f8c5b4d-");
     }
 
     #[test]
@@ -390,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_row_is_small() {
-        assert!(size_of::<Pod>() <= 104, "{} bytes, 150,000 times", size_of::<Pod>());
+        assert!(size_of::<Pod>() <= 56, "{} bytes, 150,000 times", size_of::<Pod>());
     }
 
     #[test]
@@ -413,8 +449,9 @@ mod tests {
             refused_at: None,
             traits: Some(Arc::default()),
         };
+        let odd = PodFields { uid: "no-uuid".into(), name: "bare".into(), node: None, ..plain.clone() };
         let rare = PodFields { branch: BranchUse::Has("eni-1".into()), refused_at: at(1_700_000_009), ..plain.clone() };
-        for fields in [plain, rare] {
+        for fields in [plain, odd, rare] {
             let pod = Pod::from(fields.clone());
             assert_eq!(pod.fields(), fields);
             let text = serde_json::to_string(&pod).unwrap();

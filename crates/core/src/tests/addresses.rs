@@ -1,9 +1,6 @@
 //! Clusters and looks for the rules about addresses that are lost or leaked.
 
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
+use std::ops::{Deref, DerefMut};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,14 +11,13 @@ use crate::{
     inventory::{Attachment, Instance, Interface, InterfaceKind, InterfaceStatus},
     memory::Memory,
     outcome::{AuditOutcome, RuleAnswer},
+    pages::Pages,
     policy::AuditPolicy,
     rows::Rows,
     snapshot::{BranchUse, ClusterSnapshot, Pod, PodFields},
     source::Reading,
+    tags::Tags,
 };
-
-/// The tag that says when the CNI made an interface.
-const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
 
 /// Two m5.large nodes with three pods each, and settings under which all is well.
 pub(crate) fn cluster() -> ClusterSnapshot {
@@ -84,7 +80,7 @@ pub(crate) fn proven(snapshot: &ClusterSnapshot, code: &str) -> Vec<String> {
 }
 
 /// The pods, to change them.
-pub(crate) fn pods(snapshot: &mut ClusterSnapshot) -> &mut Vec<Arc<Pod>> {
+pub(crate) fn pods(snapshot: &mut ClusterSnapshot) -> &mut Pages<Pod> {
     &mut snapshot.pods.last_good.as_mut().unwrap().value
 }
 
@@ -95,12 +91,12 @@ pub(crate) fn pod_mut<'a>(snapshot: &'a mut ClusterSnapshot, name: &str) -> Edit
 
 /// A pod spelled out while it is changed.
 pub(crate) struct EditedPod<'a> {
-    pod: &'a mut Arc<Pod>,
+    pod: &'a mut Pod,
     fields: PodFields,
 }
 
 impl<'a> EditedPod<'a> {
-    pub(crate) fn of(pod: &'a mut Arc<Pod>) -> Self {
+    pub(crate) fn of(pod: &'a mut Pod) -> Self {
         Self { fields: pod.fields(), pod }
     }
 }
@@ -121,7 +117,7 @@ impl DerefMut for EditedPod<'_> {
 
 impl Drop for EditedPod<'_> {
     fn drop(&mut self) {
-        *self.pod = Arc::new(self.fields.clone().into());
+        *self.pod = self.fields.clone().into();
     }
 }
 
@@ -132,11 +128,11 @@ pub(crate) fn interfaces(snapshot: &mut ClusterSnapshot) -> &mut Rows<Interface>
 
 /// An unattached interface as ipamd makes it, so many minutes old, with five pod addresses.
 pub(crate) fn leaked(id: &str, minutes: i64, tags: &[(&str, &str)]) -> Interface {
-    let created = (now() - SignedDuration::from_mins(minutes)).to_string();
-    let own = [(CREATED_AT, created.as_str()), ("node.k8s.amazonaws.com/instance_id", "i-gone")];
+    let own = [("node.k8s.amazonaws.com/instance_id", "i-gone")];
     let mut row = interface(id, "subnet-1");
     row.status = InterfaceStatus::Available;
     row.description = "aws-K8S-i-gone".into();
+    row.created_at = Some(now() - SignedDuration::from_mins(minutes));
     row.primary = Some([10, 0, 0, 200].into());
     row.secondary = (201..206).map(|last| [10, 0, 0, last].into()).collect();
     row.tags = own.iter().chain(tags).map(|(key, value)| ((*key).into(), (*value).into())).collect();
@@ -177,6 +173,6 @@ pub(crate) fn instance(id: &str, state: &str, since: Option<Timestamp>) -> Insta
         state_since: since,
         instance_type: None,
         launched_at: None,
-        tags: Box::default(),
+        tags: Tags::default(),
     }
 }

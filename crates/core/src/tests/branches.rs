@@ -54,8 +54,8 @@ pub(crate) fn cluster_with(kind: &str, nodes: usize, env: &[(&str, &str)]) -> Cl
         aws_node.pods.iter_mut().for_each(|pod| pod.started_at = Some(an_hour_ago()));
         aws_node.manifest.init = Some(Arc::new(AwsNodeEnv::default()));
     });
-    for pod in edit(&mut snapshot.pods) {
-        Arc::make_mut(pod).edit(|pod| pod.traits = Some(Arc::default()));
+    for pod in edit(&mut snapshot.pods).iter_mut() {
+        pod.edit(|pod| pod.traits = Some(Arc::default()));
     }
     for at in 0..nodes {
         let mut trunk = interface(&format!("eni-trunk-{at}"), "subnet-1");
@@ -151,7 +151,7 @@ pub(crate) fn branch_pod(snapshot: &mut ClusterSnapshot, node: usize, name: &str
         traits: Some(Arc::new(traits("db"))),
         ..model
     };
-    pods.push(Arc::new(pod.into()));
+    pods.push(pod.into());
     snapshot.pods = Reading::fresh(pods, now());
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn edit_node(snapshot: &mut ClusterSnapshot, node: usize, change: imp
 /// Changes the pod of this name.
 pub(crate) fn edit_pod(snapshot: &mut ClusterSnapshot, name: &str, change: impl FnOnce(&mut PodFields)) {
     let pod = edit(&mut snapshot.pods).iter_mut().find(|pod| pod.name() == name);
-    Arc::make_mut(pod.unwrap()).edit(change);
+    pod.unwrap().edit(change);
 }
 
 /// Changes what the pod of this name has in common with its like.

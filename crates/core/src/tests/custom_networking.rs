@@ -6,12 +6,13 @@ use super::fixtures::{Cluster, now};
 use crate::{
     engine,
     finding::Finding,
-    inventory::{SecurityGroup, Subnet, Tags},
+    inventory::{SecurityGroup, Subnet},
     memory::Memory,
     outcome::{AuditOutcome, RuleAnswer},
     policy::AuditPolicy,
     snapshot::{AwsNodeEnv, ClusterSnapshot, EniConfig, EnvValue, Node},
     source::Reading,
+    tags::Tags,
 };
 
 /// Custom networking with an ENIConfig for each zone.

@@ -8,11 +8,13 @@ use crate::{
     ids::NodeName,
     inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
     net,
+    pages::Pages,
     snapshot::{
         AwsNode, AwsNodeEnv, AwsNodeManifest, AwsNodePod, BranchUse, ClusterObjects, ClusterSnapshot, EnvValue, Node,
         NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::{FaultCategory, Reading},
+    tags::Tags,
 };
 
 /// The moment of every fixture.
@@ -34,9 +36,10 @@ pub(crate) fn interface(id: &str, subnet: &str) -> Interface {
         secondary: Box::default(),
         prefixes: Box::default(),
         attachment: None,
-        groups: Box::default(),
+        groups: Arc::default(),
         owner: None,
-        tags: Box::default(),
+        created_at: None,
+        tags: Tags::default(),
     }
 }
 
@@ -47,7 +50,7 @@ pub(crate) struct Cluster {
     next: u32,
     env: Arc<AwsNodeEnv>,
     nodes: Vec<Arc<Node>>,
-    pods: Vec<Arc<Pod>>,
+    pods: Pages<Pod>,
     interfaces: Vec<Interface>,
     aws_node_pods: Vec<AwsNodePod>,
 }
@@ -65,7 +68,7 @@ impl Cluster {
             next: u32::from(cidr.network()) + 4,
             env: Arc::new(AwsNodeEnv { image: "registry/amazon-k8s-cni:v1.23.1".into(), values }),
             nodes: Vec::new(),
-            pods: Vec::new(),
+            pods: Pages::default(),
             interfaces: Vec::new(),
             aws_node_pods: Vec::new(),
         }
@@ -103,7 +106,7 @@ impl Cluster {
             self.interfaces.push(row);
         }
         for (at, address) in addresses.iter().take(pods as usize).enumerate() {
-            self.pods.push(Arc::new(pod(&name, &format!("resizer-{number}-{at}"), Some(*address))));
+            self.pods.push(pod(&name, &format!("resizer-{number}-{at}"), Some(*address)));
         }
         self.nodes.push(Arc::new(node(&name, &instance, kind, max_pods)));
         self.aws_node_pods.push(AwsNodePod::running(name, Arc::clone(&self.env)));
@@ -113,7 +116,7 @@ impl Cluster {
     /// Adds a pod to the last node that kubelet could not start for want of an address.
     pub(crate) fn waiting_pod(mut self) -> Self {
         let name = self.nodes.last().unwrap().name.clone();
-        self.pods.push(Arc::new(pod(&name, &format!("waiting-{}", self.pods.len()), None)));
+        self.pods.push(pod(&name, &format!("waiting-{}", self.pods.len()), None));
         self
     }
 
@@ -138,7 +141,7 @@ impl Cluster {
             owner: None,
             ipv6: false,
             outpost: false,
-            tags: Box::default(),
+            tags: Tags::default(),
         };
         ClusterSnapshot {
             taken_at: now(),
@@ -182,8 +185,8 @@ fn node(name: &NodeName, instance: &str, kind: &str, max_pods: u32) -> Node {
         platform: Platform::LinuxEc2,
         created_at: None,
         trunk_hints: TrunkHints::default(),
-        labels: Box::default(),
-        annotations: Box::default(),
+        labels: Tags::default(),
+        annotations: Tags::default(),
         state: NodeState::default(),
     }
 }

@@ -1,7 +1,5 @@
 //! Helpers for tests of rules about nodes.
 
-use std::sync::Arc;
-
 use jiff::SignedDuration;
 
 use crate::{
@@ -10,7 +8,7 @@ use crate::{
     memory::Memory,
     outcome::{AuditOutcome, RuleAnswer},
     policy::AuditPolicy,
-    snapshot::{ClusterSnapshot, PodFields},
+    snapshot::{ClusterSnapshot, Pod, PodFields},
 };
 
 fn outcome(snapshot: &ClusterSnapshot) -> AuditOutcome {
@@ -33,7 +31,7 @@ pub(crate) fn answer(code: &str, snapshot: &ClusterSnapshot) -> RuleAnswer {
 pub(crate) fn host_pods(number: u32, mut snapshot: ClusterSnapshot) -> ClusterSnapshot {
     let node = snapshot.nodes.value().unwrap()[0].name.clone();
     let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-    let like = pods.first().map(|pod| pod.fields());
+    let like = pods.get(0).map(Pod::fields);
     let Some(like) = like else { panic!("a pod to copy") };
     let host = |at| PodFields {
         name: format!("host-{at}").into(),
@@ -44,7 +42,7 @@ pub(crate) fn host_pods(number: u32, mut snapshot: ClusterSnapshot) -> ClusterSn
         refused_at: None,
         ..like.clone()
     };
-    pods.extend((0..number).map(|at| Arc::new(host(at).into())));
+    pods.extend((0..number).map(|at| host(at).into()));
     snapshot
 }
 

@@ -12,6 +12,7 @@ use crate::{
     net,
     rows::Rows,
     snapshot::ClusterSnapshot,
+    tags::Tags,
 };
 
 /// Nodes of type m5.large in `subnet-1`, each with these prefixes and no pod; the rest is free.
@@ -81,7 +82,7 @@ pub(crate) fn add_subnet<'s>(
         cidr: Some(cidr.parse().unwrap()),
         zone: zone.into(),
         available,
-        tags: Box::default(),
+        tags: Tags::default(),
         ..subnets(snapshot)[0].clone()
     };
     subnets(snapshot).push(row);

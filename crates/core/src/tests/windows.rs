@@ -1,7 +1,5 @@
 //! Clusters with a Windows node for unit tests.
 
-use std::sync::Arc;
-
 use super::fixtures::{Cluster, now};
 use crate::{
     snapshot::{ClusterSnapshot, ConfigMap, Event, Node, Platform, PodPhase},
@@ -29,8 +27,8 @@ pub(crate) fn windows(data: &[(&str, &str)], change: impl FnOnce(&mut Node)) -> 
 /// Adds a pod to the Windows node that has waited for ten minutes.
 pub(crate) fn waiting_pod(snapshot: &mut ClusterSnapshot) {
     let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-    let mut pod = Arc::clone(&pods[0]);
-    Arc::make_mut(&mut pod).edit(|waiting| {
+    let mut pod = pods[0].clone();
+    pod.edit(|waiting| {
         (waiting.name, waiting.uid, waiting.node) = ("win".into(), "win".into(), Some("node-1".into()));
         (waiting.address, waiting.phase) = (None, PodPhase::Pending);
         waiting.created_at = Some(now() - jiff::SignedDuration::from_mins(10));

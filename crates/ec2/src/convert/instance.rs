@@ -11,18 +11,17 @@ use jiff::Timestamp;
 use super::{Item, Malformed};
 
 /// An instance. Of its tags only those that name a cluster are kept: there are thousands of instances, with dozens each.
-pub(crate) fn instance(mut instance: sdk::Instance, texts: &mut Interner) -> Result<Instance, Malformed> {
-    let tags = instance.tags.take();
+pub(crate) fn instance(instance: &sdk::Instance, texts: &mut Interner) -> Result<Instance, Malformed> {
     let item = Item::named(instance.instance_id(), "an instance", "instanceId")?;
     let state = instance.state().and_then(sdk::InstanceState::name);
-    let telling = tags.into_iter().flatten().filter(|tag| tag.key().is_none_or(is_cluster_tag)).collect();
+    let telling = instance.tags().iter().filter(|tag| tag.key().is_none_or(is_cluster_tag));
     Ok(Instance {
         id: InstanceId::new(item.0),
         state: texts.text(item.need(state, "instanceState.name")?.as_str()),
         state_since: instance.state_transition_reason().and_then(Instance::time_in_reason),
         instance_type: instance.instance_type().map(|name| InstanceType::new(texts.text(name.as_str()))),
         launched_at: instance.launch_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
-        tags: item.tags(Some(telling), texts)?,
+        tags: item.tags(telling, texts)?,
     })
 }
 

@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use super::{Item, Malformed};
 
 /// An interface with all its addresses.
-pub(crate) fn interface(eni: sdk::NetworkInterface, texts: &mut Interner) -> Result<Interface, Malformed> {
+pub(crate) fn interface(eni: &sdk::NetworkInterface, texts: &mut Interner) -> Result<Interface, Malformed> {
     let item = Item::named(eni.network_interface_id.as_deref(), "a network interface", "networkInterfaceId")?;
     let subnet = item.need(eni.subnet_id.as_deref(), "subnetId")?;
     let kind = item.need(eni.interface_type.as_ref(), "interfaceType")?;
     let status = item.need(eni.status.as_ref(), "status")?;
-    let primary = primary(&item, &eni)?;
+    let primary = primary(&item, eni)?;
+    let (created, tags) = eni.tag_set().iter().partition::<Vec<_>, _>(|tag| tag.key() == Some(Interface::CREATED_AT));
     Ok(Interface {
         id: EniId::new(item.0),
         subnet: SubnetId::new(texts.text(subnet)),
@@ -32,9 +33,10 @@ pub(crate) fn interface(eni: sdk::NetworkInterface, texts: &mut Interner) -> Res
         secondary: secondary(&item, eni.private_ip_addresses(), primary)?,
         prefixes: prefixes(&item, eni.ipv4_prefixes())?,
         attachment: eni.attachment.as_ref().map(|attachment| attached(&item, attachment, texts)).transpose()?.flatten(),
-        groups: groups(&eni, texts),
+        groups: groups(eni, texts),
         owner: eni.owner_id.as_deref().map(|owner| texts.text(owner)),
-        tags: item.tags(eni.tag_set, texts)?,
+        created_at: created.first().and_then(|tag| tag.value()?.parse().ok()),
+        tags: item.tags(tags, texts)?,
     })
 }
 
@@ -46,9 +48,9 @@ fn primary(item: &Item<'_>, eni: &sdk::NetworkInterface) -> Result<Option<Ipv4Ad
     address.map(|address| item.parse(address, "privateIpAddress")).transpose()
 }
 
-fn groups(eni: &sdk::NetworkInterface, texts: &mut Interner) -> Box<[Arc<str>]> {
+fn groups(eni: &sdk::NetworkInterface, texts: &mut Interner) -> Arc<[Arc<str>]> {
     let ids = eni.groups().iter().filter_map(sdk::GroupIdentifier::group_id);
-    ids.map(|id| texts.text(id)).collect()
+    texts.list(ids)
 }
 
 fn secondary(
@@ -120,7 +122,7 @@ mod tests {
     }
 
     fn convert(builder: sdk::builders::NetworkInterfaceBuilder) -> Result<Interface, String> {
-        interface(builder.build(), &mut Interner::default()).map_err(|error| error.to_string())
+        interface(&builder.build(), &mut Interner::default()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -12,9 +12,10 @@ mod routing;
 use std::{fmt, str::FromStr, sync::Arc};
 
 use aws_sdk_ec2::types as sdk;
-use ipam_audit_core::inventory::Tags;
-
-use ipam_audit_core::intern::Interner;
+use ipam_audit_core::{
+    intern::Interner,
+    tags::{Tag, Tags},
+};
 
 pub(crate) use self::{
     instance::instance,
@@ -65,16 +66,13 @@ impl<'a> Item<'a> {
         self.need(number.and_then(|number| u32::try_from(number).ok()), field)
     }
 
-    fn tags(&self, tags: Option<Vec<sdk::Tag>>, texts: &mut Interner) -> Result<Tags, Malformed> {
-        let tags = tags.unwrap_or_default();
-        let mut pairs: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(tags.len());
-        for tag in tags {
+    fn tags<'t>(&self, tags: impl IntoIterator<Item = &'t sdk::Tag>, texts: &mut Interner) -> Result<Tags, Malformed> {
+        let pair = |tag: &sdk::Tag| -> Result<Arc<Tag>, Malformed> {
             let key = self.need(tag.key(), "tag key")?;
             // A tag without a value is a label, and EC2 keeps its value as an empty text.
-            pairs.push((texts.text(key), texts.text(tag.value().unwrap_or_default())));
-        }
-        pairs.sort_unstable();
-        Ok(pairs.into_boxed_slice())
+            Ok(texts.tag(key, tag.value().unwrap_or_default()))
+        };
+        tags.into_iter().map(pair).collect()
     }
 }
 
@@ -100,10 +98,10 @@ mod tests {
     #[test]
     fn tags_are_sorted_by_key_and_need_one() {
         let tag = |key: &str, value: &str| sdk::Tag::builder().key(key).value(value).build();
-        let tags = Item("eni-1").tags(Some(vec![tag("b", "2"), tag("a", "1")]), &mut Interner::default());
+        let tags = Item("eni-1").tags(&[tag("b", "2"), tag("a", "1")], &mut Interner::default());
         let keys: Vec<String> = tags.unwrap().iter().map(|(key, _)| key.to_string()).collect();
         assert_eq!(keys, ["a", "b"]);
         let nameless = sdk::Tag::builder().value("1").build();
-        assert!(Item("eni-1").tags(Some(vec![nameless]), &mut Interner::default()).is_err());
+        assert!(Item("eni-1").tags(&[nameless], &mut Interner::default()).is_err());
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn subnet(subnet: sdk::Subnet, texts: &mut Interner) -> Result<Subnet
         owner: subnet.owner_id.as_deref().map(|owner| texts.text(owner)),
         ipv6: !subnet.ipv6_cidr_block_association_set().is_empty(),
         outpost: subnet.outpost_arn.is_some(),
-        tags: item.tags(subnet.tags, texts)?,
+        tags: item.tags(subnet.tags(), texts)?,
     })
 }
 

@@ -13,6 +13,7 @@ use ipam_audit_core::{
         NodeState, Platform, Pod, PodFields, PodPhase, TrunkHints,
     },
     source::Reading,
+    tags::Tags,
 };
 use jiff::Timestamp;
 
@@ -91,13 +92,13 @@ fn node(number: u8) -> Arc<Node> {
         platform: Platform::LinuxEc2,
         created_at: None,
         trunk_hints: TrunkHints::default(),
-        labels: Box::default(),
-        annotations: Box::default(),
+        labels: Tags::default(),
+        annotations: Tags::default(),
         state: NodeState::default(),
     })
 }
 
-fn pod(number: u8) -> Arc<Pod> {
+fn pod(number: u8) -> Pod {
     let fields = PodFields {
         namespace: "shop".into(),
         name: format!("resizer-{number}").into(),
@@ -115,7 +116,7 @@ fn pod(number: u8) -> Arc<Pod> {
         refused_at: None,
         traits: None,
     };
-    Arc::new(fields.into())
+    fields.into()
 }
 
 /// Address 0 of an interface is its own, the others are for pods.
@@ -142,9 +143,10 @@ fn interface(number: u8, card: u32) -> Interface {
             delete_on_termination: Some(true),
             attached_at: None,
         }),
-        groups: Box::default(),
+        groups: Arc::default(),
         owner: None,
-        tags: Box::default(),
+        created_at: None,
+        tags: Tags::default(),
     }
 }
 
@@ -160,6 +162,6 @@ fn subnet() -> Subnet {
         owner: None,
         ipv6: false,
         outpost: false,
-        tags: Box::default(),
+        tags: Tags::default(),
     }
 }

@@ -90,7 +90,7 @@ fn orphans<'a>(facts: &Facts<'a>) -> Vec<&'a CniNode> {
     }
     let names: BTreeSet<&NodeName> = orphans.iter().map(|row| &row.name).collect();
     let pods = facts.snapshot.pods.value().into_iter().flatten().filter(|pod| pod.phase != PodPhase::Finished);
-    let alive: BTreeSet<&NodeName> = pods.filter_map(|pod| names.get(pod.node.as_ref()?).copied()).collect();
+    let alive: BTreeSet<&NodeName> = pods.filter_map(|pod| names.get(pod.node()?).copied()).collect();
     let interfaces = facts.snapshot.ec2.interfaces.value().into_iter().flatten();
     let instances: BTreeSet<_> = interfaces.filter_map(|row| row.attachment.as_ref()?.instance.as_ref()).collect();
     let runs = |row: &CniNode| row.instance.as_ref().is_some_and(|instance| instances.contains(instance));

@@ -171,7 +171,7 @@ mod tests {
         let mut snapshot = cluster();
         let mut trunk = leaked("eni-trunk", 0, &[CLUSTER, ("eks:eni:owner", "eks-vpc-resource-controller")]);
         trunk.kind = InterfaceKind::Trunk;
-        trunk.tags = trunk.tags.iter().filter(|(key, _)| !key.ends_with("createdAt")).cloned().collect();
+        trunk.created_at = None;
         interfaces(&mut snapshot).push(trunk);
         for (seconds, severity) in [(900, Severity::Info), (7_200, Severity::Warning)] {
             let finding = of(&twice(&snapshot, seconds), CODE).remove(0);

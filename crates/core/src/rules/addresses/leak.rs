@@ -56,7 +56,7 @@ pub(super) enum Cause {
 impl<'a> Leak<'a> {
     /// `since` says when it was seen first: trunks and branches do not say when they were made.
     pub(super) fn of(facts: &Facts<'_>, interface: &'a Interface, since: Timestamp, now: Timestamp) -> Self {
-        let age = owner::created_at(interface).map(|created| now.duration_since(created));
+        let age = interface.created_at.map(|created| now.duration_since(created));
         let at_least = age.unwrap_or_else(|| now.duration_since(since));
         Self { interface, age, instance: owner::made_for(interface), cause: cause(facts, interface, at_least) }
     }

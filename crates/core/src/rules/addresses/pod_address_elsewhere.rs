@@ -94,7 +94,7 @@ fn violation(node: &NodeFacts<'_>, pod: &Pod, other: &NodeFacts<'_>, interface: 
         ),
         evidence: vec![
             sink::evidence("address", address),
-            sink::evidence(POD_UID, &pod.uid),
+            sink::evidence(POD_UID, pod.uid()),
             sink::evidence("interface", &interface.id),
             sink::evidence("otherNode", &other.node.name),
         ],

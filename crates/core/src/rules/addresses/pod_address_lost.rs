@@ -109,7 +109,7 @@ fn on_wrong_branch<'f, 'a>(
     let branched = move |pod: &&Pod| matches!(pod.branch(), BranchUse::Has(_)) && pods::is_settled(pod, seen_at);
     let all = facts.pods.iter().flat_map(|pods| pods.with_branch.iter().copied()).filter(branched);
     let judged = all.filter_map(|pod| {
-        let name = pod.node.as_ref()?;
+        let name = pod.node()?;
         let at = facts.nodes.binary_search_by(|node| node.node.name.cmp(name)).ok()?;
         let node = facts.nodes.get(at).filter(|node| pods::is_served(node))?;
         Some((node, pod, pods::branch_of(facts, pod)?))
@@ -134,7 +134,7 @@ fn violation(node: &NodeFacts<'_>, pod: &Pod, whose: &str) -> sink::Violation {
         ),
         evidence: vec![
             sink::evidence("address", address),
-            sink::evidence(POD_UID, &pod.uid),
+            sink::evidence(POD_UID, pod.uid()),
             sink::evidence("instance", node.node.instance.as_ref().map_or("?", |instance| instance.as_str())),
         ],
     }

@@ -75,7 +75,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 /// Pods by address, where there is more than one.
 fn shared<'a>(facts: &Facts<'a>) -> Vec<Vec<&'a Pod>> {
     let all = facts.snapshot.pods.value().into_iter().flatten();
-    let pods = all.map(AsRef::as_ref).filter(|pod: &&Pod| !pod.host_network() && !pod.terminating);
+    let pods = all.filter(|pod: &&Pod| !pod.host_network() && !pod.terminating);
     let addressed: Vec<(u32, &Pod)> = pods.filter_map(|pod| Some((u32::from(pod.address?), pod))).collect();
     // Nearly always there are none, and to see that needs no order.
     let mut seen = Set::default();
@@ -94,7 +94,7 @@ fn shared<'a>(facts: &Facts<'a>) -> Vec<Vec<&'a Pod>> {
 }
 
 fn is_judged(facts: &Facts<'_>, pod: &Pod, seen_at: jiff::Timestamp) -> bool {
-    let node = pod.node.as_ref().and_then(|name| {
+    let node = pod.node().and_then(|name| {
         let at = facts.nodes.binary_search_by(|node| node.node.name.cmp(name)).ok()?;
         facts.nodes.get(at)
     });
@@ -105,8 +105,8 @@ fn is_judged(facts: &Facts<'_>, pod: &Pod, seen_at: jiff::Timestamp) -> bool {
 fn place(pods: &[&Pod]) -> Place {
     let address = pods.first().and_then(|pod| pod.address).map_or_else(String::new, |address| address.to_string());
     let place = Place::audit(Subject::Object("Address", address.into()));
-    let node = pods.first().and_then(|pod| pod.node.clone());
-    match node.filter(|node| pods.iter().all(|pod| pod.node.as_ref() == Some(node))) {
+    let node = pods.first().and_then(|pod| pod.node().cloned());
+    match node.filter(|node| pods.iter().all(|pod| pod.node() == Some(node))) {
         Some(node) => Place { home: Home::Node(node), ..place },
         None => place,
     }
@@ -115,7 +115,7 @@ fn place(pods: &[&Pod]) -> Place {
 fn violation(pods: &[&Pod]) -> sink::Violation {
     let address =
         pods.first().and_then(|pod| pod.address).map_or_else(|| "?".to_owned(), |address| address.to_string());
-    let where_ = |pod: &&Pod| format!("{} on {}", pod.full_name(), pod.node.as_ref().map_or("?", |node| node.as_str()));
+    let where_ = |pod: &&Pod| format!("{} on {}", pod.full_name(), pod.node().map_or("?", |node| node.as_str()));
     let names: Vec<String> = pods.iter().map(where_).collect();
     let number = u32::try_from(pods.len()).unwrap_or(u32::MAX);
     let deletions: Vec<String> =

@@ -91,7 +91,7 @@ impl<'a> Carriers<'a> {
 
 /// What must not change between two looks at pods: who they are and the address they have.
 pub(super) fn identity(pods: &[&Pod]) -> String {
-    let mut uids: Vec<String> = pods.iter().map(|pod| pod.uid.to_string()).collect();
+    let mut uids: Vec<String> = pods.iter().map(|pod| pod.uid().to_string()).collect();
     uids.sort_unstable();
     let address = pods.first().and_then(|pod| pod.address).map_or_else(String::new, |address| address.to_string());
     format!("{} {address}", uids.join(","))

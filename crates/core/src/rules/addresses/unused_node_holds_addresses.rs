@@ -163,7 +163,6 @@ fn violation(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use jiff::SignedDuration;
 
@@ -216,7 +215,7 @@ mod tests {
     #[test]
     fn an_empty_node_is_waste_after_an_hour_of_looking() {
         let mut snapshot = cluster(1).snapshot();
-        Arc::make_mut(&mut pods(&mut snapshot)[0]).edit(|pod| pod.workload = Some("DaemonSet agent".into()));
+        pods(&mut snapshot)[0].edit(|pod| pod.workload = Some("DaemonSet agent".into()));
         assert_eq!(of(&twice(&snapshot, 3_599), CODE), []);
         let finding = of(&twice(&snapshot, 3_600), CODE).remove(0);
         assert!(

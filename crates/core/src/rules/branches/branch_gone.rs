@@ -65,9 +65,9 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             severity: Severity::Critical,
             message: format!("pod {} has branch {branch}, which EC2 does not have", pod.pod.full_name()),
             remediation: "Delete the pod, so that its successor gets a new branch.".to_owned(),
-            evidence: vec![sink::evidence("branch", branch), sink::evidence(POD_UID, &pod.pod.uid)],
+            evidence: vec![sink::evidence("branch", branch), sink::evidence(POD_UID, pod.pod.uid())],
         };
-        let identity = format!("{} {branch}", pod.pod.uid);
+        let identity = format!("{} {branch}", pod.pod.uid());
         found.suspicion(common::pod_place(node, pod.pod), &identity, seen_at, apart, violation);
     }
 }

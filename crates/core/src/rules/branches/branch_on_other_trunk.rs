@@ -69,7 +69,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
             evidence: vec![sink::evidence("branch", branch), sink::evidence("trunk", carrier)],
         };
         let apart = SignedDuration::from_secs(policy.for_node(node.node).suspicion_seconds.into());
-        found.suspicion(common::pod_place(node, pod.pod), &pod.pod.uid.to_string(), seen_at, apart, violation);
+        found.suspicion(common::pod_place(node, pod.pod), &pod.pod.uid().to_string(), seen_at, apart, violation);
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn pods_without_slot(facts: &Facts<'_>) -> u32 {
 pub(super) fn lacks_slot(facts: &Facts<'_>, pod: &Pod) -> bool {
     let said_by_event =
         || facts.pod_groups.failure("Pod", pod.namespace(), &pod.name().to_string()).is_some_and(is_scheduler);
-    pod.node.is_none() && (pod.traits().is_some_and(|traits| traits.lacks_branch_slot) || said_by_event())
+    pod.node().is_none() && (pod.traits().is_some_and(|traits| traits.lacks_branch_slot) || said_by_event())
 }
 
 fn is_scheduler(event: &Event) -> bool {

@@ -98,7 +98,7 @@ fn difference(node: &NodeFacts<'_>, trunk: &Interface, config: &EniConfig) -> Op
         return Some(format!("is in {}, where ENIConfig {} says {}", trunk.subnet, config.name, config.subnet));
     }
     let primary = node.interfaces.as_ref().and_then(|list| list.first());
-    let meant = if config.security_groups.is_empty() { &primary?.groups } else { &config.security_groups };
+    let meant = if config.security_groups.is_empty() { &*primary?.groups } else { &*config.security_groups };
     let set = |groups: &[std::sync::Arc<str>]| groups.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let (has, meant) = (set(&trunk.groups), set(meant));
     let words = |groups: &BTreeSet<String>| match groups.len() {

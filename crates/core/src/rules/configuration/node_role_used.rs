@@ -106,7 +106,7 @@ mod tests {
         let account = ServiceAccount {
             namespace: "kube-system".into(),
             name: "aws-node".into(),
-            labels: Box::default(),
+            labels: crate::tags::Tags::default(),
             role: role.map(Into::into),
         };
         snapshot.objects.service_accounts = Reading::fresh(vec![account], now());

@@ -112,7 +112,7 @@ fn unknown_groups<'a>(facts: &Facts<'a>, uses: &[Use<'a>]) -> BTreeSet<&'a Arc<s
     let mut unknown: BTreeSet<&Arc<str>> = named.filter(|group| !listed.contains(group)).collect();
     if !unknown.is_empty() {
         for interface in facts.snapshot.ec2.interfaces.value().into_iter().flatten() {
-            for group in &interface.groups {
+            for group in &*interface.groups {
                 unknown.remove(group);
             }
         }

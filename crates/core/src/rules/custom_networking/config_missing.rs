@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn nodes_that_fall_back_to_default_need_the_setting_not_the_object() {
-        let snapshot = custom(2, |node| node.labels = Box::default());
+        let snapshot = custom(2, |node| node.labels = crate::tags::Tags::default());
         let found = findings(&snapshot, CODE);
         assert_eq!(
             found[0].message,
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_node_that_has_no_labels_yet_is_given_time() {
         let snapshot = custom(1, |node| {
-            node.labels = Box::default();
+            node.labels = crate::tags::Tags::default();
             node.created_at = Some(crate::tests::fixtures::now() - jiff::SignedDuration::from_secs(20));
         });
         assert_eq!(findings(&snapshot, CODE), []);

@@ -119,8 +119,7 @@ mod tests {
         let mut snapshot = by_default(None);
         assert_eq!(findings(&snapshot, CODE)[0].severity, Severity::Info);
         let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-        std::sync::Arc::make_mut(&mut pods[0])
-            .edit(|pod| pod.branch = crate::snapshot::BranchUse::Has("eni-branch".into()));
+        pods[0].edit(|pod| pod.branch = crate::snapshot::BranchUse::Has("eni-branch".into()));
         let found = findings(&snapshot, CODE);
         assert_eq!(
             found[0].message,

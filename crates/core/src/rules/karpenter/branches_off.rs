@@ -68,7 +68,7 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
     let now = facts.snapshot.taken_at;
     let waits = |pod: &&Pod| {
         let old = pod.created_at().is_some_and(|at| now.duration_since(at) > settle);
-        old && *pod.branch() == BranchUse::Wanted && pod.node.is_none() && pod.phase == PodPhase::Pending
+        old && *pod.branch() == BranchUse::Wanted && pod.node().is_none() && pod.phase == PodPhase::Pending
     };
     let pods = facts.pods.iter().flat_map(|pods| pods.with_branch.iter().copied());
     let mut names: Vec<String> = pods.filter(waits).map(Pod::full_name).collect();
@@ -96,7 +96,6 @@ fn check(facts: &Facts<'_>, policy: &AuditPolicy, found: &mut Violations<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use crate::{
         snapshot::{BranchUse, ClusterSnapshot, PodPhase},
@@ -112,7 +111,7 @@ mod tests {
     fn with_waiting_pod(env: &[(&str, &str)], seconds: i64) -> ClusterSnapshot {
         let setup = Setup::new(env).class("default", None).change(|snapshot| {
             let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-            Arc::make_mut(&mut pods[0]).edit(|pod| {
+            pods[0].edit(|pod| {
                 (pod.node, pod.address, pod.phase, pod.branch) = (None, None, PodPhase::Pending, BranchUse::Wanted);
                 pod.created_at = Some(now() - jiff::SignedDuration::from_secs(seconds));
             });

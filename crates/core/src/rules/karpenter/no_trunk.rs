@@ -99,7 +99,6 @@ fn violation(facts: &Facts<'_>, pool: &PoolFacts<'_>) -> Option<sink::Violation>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use crate::{
         snapshot::BranchUse,
@@ -113,7 +112,7 @@ mod tests {
         let setup = Setup::new(&[("ENABLE_POD_ENI", "true")]).class("default", None);
         setup.pool("general", "default", types).node_of("general").change(|snapshot| {
             for pod in snapshot.pods.last_good.as_mut().unwrap().value.iter_mut().take(branches) {
-                Arc::make_mut(pod).edit(|pod| pod.branch = BranchUse::Has("eni-branch".into()));
+                pod.edit(|pod| pod.branch = BranchUse::Has("eni-branch".into()));
             }
         })
     }

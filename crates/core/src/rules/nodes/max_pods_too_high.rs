@@ -189,12 +189,10 @@ mod tests {
     fn branch_pods_that_exist_fill_slots_that_need_no_address() {
         let mut snapshot = host_pods(2, Cluster::new("10.0.0.0/20", SGP).node("m5.large", 29, &[9, 1], 6).snapshot());
         let pods = &mut snapshot.pods.last_good.as_mut().unwrap().value;
-        let like = (*pods[0]).clone();
+        let like = pods[0].clone();
         pods.extend((0..9).map(|at| {
             let branch = crate::snapshot::BranchUse::Has(format!("eni-branch-{at}").into());
-            std::sync::Arc::new(
-                crate::snapshot::PodFields { branch, name: format!("branch-{at}").into(), ..like.fields() }.into(),
-            )
+            crate::snapshot::PodFields { branch, name: format!("branch-{at}").into(), ..like.fields() }.into()
         }));
         assert!(findings("IPAM202", &snapshot).is_empty());
     }

@@ -260,11 +260,10 @@ fn addresses_on_their_way(node: &NodeFacts<'_>) -> Option<NoGrowth> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use crate::{
         finding::Severity,
-        snapshot::{ClusterSnapshot, Event, Pod},
+        snapshot::{ClusterSnapshot, Event},
         source::{FaultCategory, Reading},
         tests::{
             fixtures::{Cluster, now},
@@ -385,9 +384,9 @@ mod tests {
     fn pods_that_have_just_come_where_nothing_is_wrong_are_no_outage() {
         let mut snapshot = full_node().snapshot();
         let since = |snapshot: &mut ClusterSnapshot, seconds| {
-            for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
+            for pod in snapshot.pods.last_good.as_mut().unwrap().value.iter_mut() {
                 let at = now() - jiff::SignedDuration::from_secs(seconds);
-                Arc::<Pod>::make_mut(pod).edit(|pod| pod.scheduled_at = Some(at));
+                pod.edit(|pod| pod.scheduled_at = Some(at));
             }
         };
         since(&mut snapshot, 10);

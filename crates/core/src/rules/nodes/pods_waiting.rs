@@ -112,7 +112,6 @@ fn violation(facts: &Facts<'_>, node: &NodeFacts<'_>) -> sink::Violation {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use jiff::SignedDuration;
 
@@ -144,8 +143,8 @@ mod tests {
     #[test]
     fn pods_that_wait_for_a_branch_are_not_counted() {
         let mut snapshot = two_pods_wait();
-        for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
-            Arc::make_mut(pod).edit(|pod| pod.branch = BranchUse::Wanted);
+        for pod in snapshot.pods.last_good.as_mut().unwrap().value.iter_mut() {
+            pod.edit(|pod| pod.branch = BranchUse::Wanted);
         }
         assert!(findings("IPAM201", &snapshot).is_empty());
     }
@@ -157,8 +156,8 @@ mod tests {
             let since = Some(now() - SignedDuration::from_mins(minutes));
             let mut snapshot = cluster.tweak(|node| node.created_at = since).snapshot();
             snapshot.aws_node.last_good.as_mut().unwrap().value.pods.clear();
-            for pod in &mut snapshot.pods.last_good.as_mut().unwrap().value {
-                Arc::make_mut(pod).edit(|pod| pod.scheduled_at = since);
+            for pod in snapshot.pods.last_good.as_mut().unwrap().value.iter_mut() {
+                pod.edit(|pod| pod.scheduled_at = since);
             }
             findings("IPAM201", &snapshot)[0].severity
         };

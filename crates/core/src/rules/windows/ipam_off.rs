@@ -1,6 +1,6 @@
 //! IPAM801: Windows nodes without anybody who gives their pods addresses.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::{CONFIG_MAP, Settings, nodes, old_controller};
 use crate::{
@@ -93,8 +93,8 @@ impl Pods {
         let settle = jiff::SignedDuration::from_secs(i64::from(policy.thresholds.settle_seconds));
         let now = facts.snapshot.taken_at;
         let is_old = |pod: &Pod| pod.created_at().is_some_and(|at| now.duration_since(at) > settle);
-        let all = facts.snapshot.pods.value().into_iter().flatten().map(Arc::as_ref);
-        let here = all.filter(|pod| !pod.host_network() && pod.node.as_ref().is_some_and(|node| names.contains(node)));
+        let all = facts.snapshot.pods.value().into_iter().flatten();
+        let here = all.filter(|pod| !pod.host_network() && pod.node().is_some_and(|node| names.contains(node)));
         let mut pods = Self { served: 0, waiting: 0 };
         for pod in here.filter(|pod| pod.phase != PodPhase::Finished) {
             pods.served += u32::from(pod.address.is_some());
@@ -177,7 +177,8 @@ mod tests {
         let mut other_cni = windows(&[], |node| node.state.windows_addresses = None);
         waiting_pod(&mut other_cni);
         let pods = &mut other_cni.pods.last_good.as_mut().unwrap().value;
-        std::sync::Arc::make_mut(pods.last_mut().unwrap()).address = Some([192, 168, 0, 9].into());
+        let last = pods.len() - 1;
+        pods[last].address = Some([192, 168, 0, 9].into());
         assert!(answers(&other_cni, CODE).passed());
     }
 
