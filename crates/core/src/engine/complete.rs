@@ -25,14 +25,14 @@ pub(super) fn condition(facts: &Facts<'_>, rules: &[RuleResult]) -> Condition {
             kind: ConditionType::DataComplete,
             status: ConditionStatus::True,
             reason: "AllSourcesRead",
-            message: "every source was read".to_owned(),
+            message: "every source was read".into(),
         };
     };
     Condition {
         kind: ConditionType::DataComplete,
         status: ConditionStatus::False,
         reason: first.category.name(),
-        message: format!("{}{}", sentences(&faults).join("; "), unanswered(rules)),
+        message: format!("{}{}", sentences(&faults).join("; "), unanswered(rules)).into(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Positive polarity. `Unknown` whenever the data for a condition are missing or stale; its message names them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     facts::{Answer, Facts, Kind, NodeFacts, Pool, SubnetFacts},
@@ -39,7 +39,7 @@ impl Trust {
     fn unknown(&self, kind: ConditionType, needed: &[Source]) -> Option<Condition> {
         let source = self.lacks(needed)?;
         let message = format!("{source} is missing or too old; DataComplete of the audit says why");
-        Some(Condition { kind, status: ConditionStatus::Unknown, reason: "DataMissing", message })
+        Some(Condition { kind, status: ConditionStatus::Unknown, reason: "DataMissing", message: message.into() })
     }
 }
 
@@ -49,15 +49,15 @@ const SUBNET: &[Source] = &[Source::Nodes, Source::Subnets, Source::NetworkInter
 const EVERYTHING: &[Source] =
     &[Source::Nodes, Source::Pods, Source::AwsNode, Source::Subnets, Source::NetworkInterfaces];
 
-fn good(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Condition {
+fn good(kind: ConditionType, reason: &'static str, message: impl Into<Arc<str>>) -> Condition {
     Condition { kind, status: ConditionStatus::True, reason, message: message.into() }
 }
 
-fn bad(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Condition {
+fn bad(kind: ConditionType, reason: &'static str, message: impl Into<Arc<str>>) -> Condition {
     Condition { kind, status: ConditionStatus::False, reason, message: message.into() }
 }
 
-fn unknown(kind: ConditionType, message: impl Into<String>) -> Condition {
+fn unknown(kind: ConditionType, message: impl Into<Arc<str>>) -> Condition {
     Condition { kind, status: ConditionStatus::Unknown, reason: "DataMissing", message: message.into() }
 }
 
@@ -203,7 +203,7 @@ fn is_rolling_out(facts: &Facts<'_>) -> bool {
     facts.installation.as_ref().is_some_and(|installation| installation.is_rolling_out(now, settle))
 }
 
-fn rolling_out(message: impl Into<String>) -> Condition {
+fn rolling_out(message: impl Into<Arc<str>>) -> Condition {
     let kind = ConditionType::ConfigurationConsistent;
     Condition { kind, status: ConditionStatus::Unknown, reason: "RolloutInProgress", message: message.into() }
 }

@@ -16,6 +16,7 @@ use crate::{
     facts::{Blocks, Facts, NodeFacts, Pool, PoolInterface, SubnetFacts, lookup::Map},
     finding::{Finding, Home},
     ids::VpcId,
+    intern::Interner,
     memory::Memory,
     outcome::{AuditOutcome, CniSeen, InterfaceOutcome, IpamdOutcome, NodeAddresses, NodeOutcome, SubnetOutcome},
     policy::AuditPolicy,
@@ -34,13 +35,16 @@ pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memor
     for finding in findings {
         by_home.entry(finding.home.clone()).or_default().push(finding);
     }
+    let mut texts = Interner::default();
     let nodes: Vec<NodeOutcome> = facts
         .nodes
         .iter()
         .zip(facts.next_subnets())
         .map(|(node, next_subnets)| {
             let findings = of_home(&mut by_home, &Home::Node(node.node.name.clone()));
-            NodeOutcome { next_subnets, ..node_outcome(&facts, &trust, node, findings) }
+            let mut outcome = NodeOutcome { next_subnets, ..node_outcome(&facts, &trust, node, findings) };
+            outcome.conditions.iter_mut().for_each(|condition| condition.message = texts.text(&condition.message));
+            outcome
         })
         .collect();
     let mut subnets: Vec<SubnetOutcome> = facts
@@ -133,7 +137,7 @@ fn node_outcome(
         by_interface: node.pool.as_ref().map_or_else(Vec::new, by_interface),
         pool_pods: node.pool_pods,
         waiting_pods: node.pool_pods.map(|_| u32::try_from(node.waiting.len()).unwrap_or(u32::MAX)),
-        branches: node.branch_slots(),
+        branches: node.branch_slots().map(Box::new),
         cni: node.cni.as_ref().map(|cni| CniSeen {
             version: cni.version_text(),
             mode: cni.mode_name(node.limits.as_ref()),
@@ -146,14 +150,14 @@ fn node_outcome(
     }
 }
 
-fn ipamd_outcome(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<IpamdOutcome> {
+fn ipamd_outcome(facts: &Facts<'_>, node: &NodeFacts<'_>) -> Option<Box<IpamdOutcome>> {
     facts.asks_ipamd().then(|| {
         let said = node.ipamd.and_then(|ipamd| ipamd.said.last_good.as_ref());
-        IpamdOutcome {
+        Box::new(IpamdOutcome {
             reachable: facts.ipamd_answer(node).reachable(),
             said: said.map(|seen| seen.value.clone()),
             as_of: said.map(|seen| seen.as_of),
-        }
+        })
     })
 }
 

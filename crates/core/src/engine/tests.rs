@@ -60,7 +60,7 @@ fn the_incident_counts_causes_not_nodes() {
     assert_eq!((node.interfaces, node.interface_limit), (Some(2), Some(15)));
     let sized = condition(&node.conditions, ConditionType::WarmPoolSized);
     assert_eq!(
-        (sized.status, sized.reason, sized.message.as_str()),
+        (sized.status, sized.reason, &*sized.message),
         (
             ConditionStatus::False,
             "WarmPoolTooLarge",

@@ -1,5 +1,7 @@
 //! Conditions of the audit, of a node and of a subnet.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 /// `True`, `False` or `Unknown`, as in `metav1.Condition`.
@@ -33,8 +35,8 @@ pub struct Condition {
     pub status: ConditionStatus,
     /// One CamelCase word; for a finding, the finding's name.
     pub reason: &'static str,
-    /// One sentence with numbers.
-    pub message: String,
+    /// One sentence with numbers; nodes that say the same share it.
+    pub message: Arc<str>,
 }
 
 /// The types of conditions, positive polarity. A closed set.

@@ -46,11 +46,11 @@ pub struct NodeOutcome {
     /// Pods on it that wait for an address.
     pub waiting_pods: Option<u32>,
     /// Its trunk, if it has one or is meant to have one.
-    pub branches: Option<BranchSlots>,
+    pub branches: Option<Box<BranchSlots>>,
     /// The CNI on it.
     pub cni: Option<CniSeen>,
     /// What its ipamd says of itself; none unless ipamd is asked.
-    pub ipamd: Option<IpamdOutcome>,
+    pub ipamd: Option<Box<IpamdOutcome>>,
     /// The subnets of its zone as ipamd would try them for its next interface, those that it passes over last; at most
     /// eight. Empty where it makes no interface, or where that is not known.
     pub next_subnets: Arc<[SubnetChoice]>,

@@ -171,7 +171,7 @@ impl NodeDocument {
             by_interface: node.by_interface.iter().map(interface).collect(),
             pool_pods: node.pool_pods,
             waiting_pods: node.waiting_pods,
-            trunk: node.branches.as_ref().map(trunk),
+            trunk: node.branches.as_deref().map(trunk),
             cni: node.cni.as_ref().map(cni),
             next_subnets: node
                 .next_subnets

@@ -343,7 +343,7 @@ impl ConditionDocument {
             kind: condition.kind.name().to_owned(),
             status: condition.status.name().to_owned(),
             reason: condition.reason.to_owned(),
-            message: condition.message.clone(),
+            message: condition.message.to_string(),
         }
     }
 }

@@ -35,13 +35,13 @@ fn absurd(nodes: u8, count: usize, long: &str) -> AuditOutcome {
     outcome.findings = findings(&like, count, long);
     for node in &mut outcome.nodes {
         node.findings = findings(&like, count, long);
-        node.conditions.iter_mut().for_each(|condition| condition.message = long.to_owned());
+        node.conditions.iter_mut().for_each(|condition| condition.message = long.into());
     }
     for subnet in &mut outcome.subnets {
         subnet.findings = findings(&like, count, long);
-        subnet.conditions.iter_mut().for_each(|condition| condition.message = long.to_owned());
+        subnet.conditions.iter_mut().for_each(|condition| condition.message = long.into());
     }
-    outcome.conditions.iter_mut().for_each(|condition| condition.message = long.to_owned());
+    outcome.conditions.iter_mut().for_each(|condition| condition.message = long.into());
     for state in &mut outcome.sources {
         state.fault = Some(SourceFault { category: FaultCategory::ServerFault, message: long.to_owned() });
     }

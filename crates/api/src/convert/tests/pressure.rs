@@ -60,7 +60,7 @@ fn the_reason_is_what_keeps_the_next_pod_from_an_address() {
     assert_eq!(reason_with(at_limit(5)), Reason::NodeAtAddressLimit);
     assert_eq!(reason_with(at_limit(0)), Reason::AddressesSufficient, "a node that is full gets no further pod");
     let branches = |node: &mut NodeOutcome| {
-        node.branches = Some(BranchSlots { used: 9, limit: Some(9), chain: None });
+        node.branches = Some(Box::new(BranchSlots { used: 9, limit: Some(9), chain: None }));
         let of = node.conditions.iter_mut().find(|one| one.kind == ConditionType::BranchCapacityAvailable).unwrap();
         (of.status, of.reason) = (ConditionStatus::False, "BranchNotGiven");
     };
