@@ -23,13 +23,11 @@ use crate::scenario::{Scenario, Shape};
 
 /// How the shipped image is made: the operator is measured with the settings that it has there.
 const DOCKERFILE: &str = include_str!("../../../../deploy/Dockerfile");
-/// How many arenas glibc's allocator may have.
-const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// A variable that the image sets.
-fn of_image(name: &str) -> Option<&'static str> {
-    let set = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
-    set.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+/// The variables that the image sets.
+fn of_image() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let set = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV "));
+    set.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='))
 }
 
 const NAMESPACE: &str = "ipam-audit";
@@ -106,14 +104,15 @@ impl Rig {
 
     /// How to run the operator on it by hand, under a profiler for example.
     pub fn command_line(&self) -> String {
+        let of_image: Vec<String> = of_image().map(|(name, value)| format!("{name}={value}")).collect();
         format!(
             "KUBECONFIG={} AWS_ENDPOINT_URL={} AWS_REGION={} AWS_ACCESS_KEY_ID=rig AWS_SECRET_ACCESS_KEY=rig \
              AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null \
-             {ARENAS}={} {} run --namespace={NAMESPACE} --listen=127.0.0.1:8080",
+             {} {} run --namespace={NAMESPACE} --listen=127.0.0.1:8080",
             self.kubeconfig.display(),
             self.ec2.endpoint(),
             self.scenario.region(),
-            of_image(ARENAS).unwrap_or_default(),
+            of_image.join(" "),
             self.binary.display(),
         )
     }
@@ -133,7 +132,7 @@ impl Rig {
             ec2_endpoint: self.ec2.endpoint(),
             region: self.scenario.region().to_owned(),
             args,
-            env: of_image(ARENAS).map(|value| (ARENAS, value.to_owned())).into_iter().collect(),
+            env: of_image().map(|(name, value)| (name, value.to_owned())).collect(),
             log: self.plane.state_dir().join("operator.log"),
         })?;
         let (process, admin) = (Process(operator.process_id()), Admin::at(&operator.admin_url())?);
