@@ -37,6 +37,7 @@ test: ## Run every suite; ends with `N passed, N failed`
 test-fast: ## Run the suites of the pure crates only (seconds)
 	$(CARGO) test --locked $(PURE)
 
+bench: export IPAM_AUDIT_FOR_IMAGE = 1
 bench: release ## Measure the operator on 5,000 nodes, 150,000 pods (PODS=50000) and 20,000 interfaces
 	@tests/run phase "building the rig" "the first time about 5 minutes"
 	$(CARGO) build --locked --release -p ipam-audit-testkit --bins
