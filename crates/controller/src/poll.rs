@@ -3,6 +3,7 @@
 //! What was read last stays, with its age, when a later reading fails; a reading that says the same again is no change
 //! and causes no audit. A first failure that may pass is tried again before it is reported. How often is in [`interval`].
 
+mod histories;
 mod interval;
 mod reader;
 
@@ -25,9 +26,10 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use self::interval::Rhythm;
 pub use self::reader::{CallStats, CountCalls, Ec2Place, OpenInventory};
+pub(crate) use self::{histories::Forecasts, interval::Rhythm};
 use self::{
+    histories::Histories,
     interval::{Interval, Stock},
     reader::{Reader, sums},
 };
@@ -50,6 +52,8 @@ pub(crate) struct Ec2Scope {
 #[derive(Debug, Default)]
 struct View {
     inventory: Inventory,
+    /// How the free addresses of its subnets went; they go with the scope and with the process.
+    histories: Histories,
     /// Whether EC2 was asked at least once.
     asked: bool,
     /// The last request for a new reading that this view has answered.
@@ -166,6 +170,17 @@ impl Polls {
         wishes.iter().filter_map(of).collect()
     }
 
+    /// When the subnets of each audit's scope will be exhausted, by audit; audits that share a scope share it.
+    pub(crate) fn forecasts(&self) -> BTreeMap<String, Arc<Forecasts>> {
+        let (wishes, views) = (self.wishes.borrow(), lock(&self.views));
+        let of = |view: &View| Arc::new(view.histories.forecasts(&view.inventory.subnets));
+        let by_scope: BTreeMap<&Ec2Scope, Arc<Forecasts>> =
+            views.iter().map(|(scope, view)| (scope, of(view))).collect();
+        let of_audit =
+            |(audit, (scope, _)): (&String, &(Ec2Scope, Rhythm))| Some((audit.clone(), by_scope.get(scope)?.clone()));
+        wishes.iter().filter_map(of_audit).collect()
+    }
+
     /// Every source of EC2, as old as its oldest view over all scopes.
     pub(crate) fn source_states(&self) -> Vec<SourceState> {
         let mut oldest: BTreeMap<Source, SourceState> = BTreeMap::new();
@@ -197,6 +212,31 @@ impl Polls {
             }
         };
         scopes.into_iter().map(of).collect()
+    }
+
+    /// Puts a reading on top of what was known. Whether an audit could see a difference.
+    pub(crate) fn merge(&self, scope: &Ec2Scope, now: Inventory, certain: bool, request: u64) -> bool {
+        let mut views = lock(&self.views);
+        let view = views.entry(scope.clone()).or_default();
+        let before = std::mem::take(&mut view.inventory);
+        let faults = before.states().map(|state| state.fault);
+        // Whoever asked for this reading waits for it, also if it says the same.
+        let mut merge = Merge { certain, news: !view.asked || view.answered != request };
+        (view.asked, view.answered) = (true, request);
+        view.inventory = Inventory {
+            vpcs: merge.part(before.vpcs, now.vpcs),
+            subnets: merge.part(before.subnets, now.subnets),
+            interfaces: merge.part(before.interfaces, now.interfaces),
+            instance_types: merge.part(before.instance_types, now.instance_types),
+            reservations: merge.part(before.reservations, now.reservations),
+            instances: merge.part(before.instances, now.instances),
+            security_groups: merge.part(before.security_groups, now.security_groups),
+            route_tables: merge.part(before.route_tables, now.route_tables),
+        };
+        // That nothing happened is part of a history, too, and no news.
+        view.histories.note(&view.inventory.subnets);
+        log(&faults, &view.inventory.states());
+        merge.news
     }
 
     fn scopes(&self) -> BTreeMap<Ec2Scope, Rhythm> {
@@ -377,28 +417,9 @@ impl<O> Poller<O> {
         }
     }
 
-    /// Puts a reading on top of what was known.
+    /// Takes in a reading, and wakes the audits if it says something new.
     fn merge(&self, scope: &Ec2Scope, now: Inventory, certain: bool, request: u64) {
-        let mut views = lock(&self.polls.views);
-        let view = views.entry(scope.clone()).or_default();
-        let before = std::mem::take(&mut view.inventory);
-        let faults = before.states().map(|state| state.fault);
-        // Whoever asked for this reading waits for it, also if it says the same.
-        let mut merge = Merge { certain, news: !view.asked || view.answered != request };
-        (view.asked, view.answered) = (true, request);
-        view.inventory = Inventory {
-            vpcs: merge.part(before.vpcs, now.vpcs),
-            subnets: merge.part(before.subnets, now.subnets),
-            interfaces: merge.part(before.interfaces, now.interfaces),
-            instance_types: merge.part(before.instance_types, now.instance_types),
-            reservations: merge.part(before.reservations, now.reservations),
-            instances: merge.part(before.instances, now.instances),
-            security_groups: merge.part(before.security_groups, now.security_groups),
-            route_tables: merge.part(before.route_tables, now.route_tables),
-        };
-        log(&faults, &view.inventory.states());
-        drop(views);
-        if merge.news {
+        if self.polls.merge(scope, now, certain, request) {
             self.state.touch();
         }
     }

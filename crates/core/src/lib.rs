@@ -9,6 +9,7 @@ pub mod cni;
 pub mod engine;
 pub mod facts;
 pub mod finding;
+pub mod forecast;
 pub mod ids;
 pub mod intern;
 pub mod inventory;

@@ -2,14 +2,22 @@
 //!
 //! The figures that the CNI's own metrics helper adds up over a cluster are here for all three.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use ipam_audit_core::forecast::Exhaustion;
 
 use super::out::{Labels, Out};
-use crate::metrics::{Addresses, AuditFigures, Figures, Holding, NodeFigures, SubnetFigures};
+use crate::{
+    metrics::{Addresses, AuditFigures, Figures, Holding, NodeFigures, SubnetFigures},
+    poll::Forecasts,
+};
+
+/// When the subnets that each audit reads will be exhausted.
+type ByAudit = BTreeMap<String, Arc<Forecasts>>;
 
 /// Writes the series of every audit.
-pub(super) fn write(out: &mut Out<'_, '_>, audits: &Figures) -> fmt::Result {
-    Audits(audits).write(out)
+pub(super) fn write(out: &mut Out<'_, '_>, audits: &Figures, forecasts: &ByAudit) -> fmt::Result {
+    Audits(audits).write(out, forecasts)
 }
 
 struct Audits<'a>(&'a Figures);
@@ -27,10 +35,11 @@ const HOLDINGS: [(&str, OfHolding, &str); 5] = [
 ];
 
 impl Audits<'_> {
-    fn write(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+    fn write(&self, out: &mut Out<'_, '_>, forecasts: &ByAudit) -> fmt::Result {
         self.audits(out)?;
         self.cluster(out)?;
         self.subnets(out)?;
+        self.exhaustion(out, forecasts)?;
         self.nodes(out)
     }
 
@@ -115,6 +124,18 @@ impl Audits<'_> {
             out.gauge(&format!("ipam_audit_subnet_{name}"), help, series)?;
         }
         Ok(())
+    }
+
+    fn exhaustion(&self, out: &mut Out<'_, '_>, forecasts: &ByAudit) -> fmt::Result {
+        let times = self.each_subnet().flat_map(|(labels, subnet)| {
+            let [(_, audit), ..] = labels;
+            let forecast = forecasts.get(audit).and_then(|of| of.get(&subnet.id)).copied();
+            let times = forecast.into_iter().flat_map(Exhaustion::by_quantile);
+            times.map(move |(quantile, seconds)| (with(labels, ("quantile", quantile)), seconds))
+        });
+        let help = "Time until a subnet has no free address if it goes on as in the last day, at a steep, the median and \
+            a flat pace";
+        out.gauge("ipam_audit_subnet_exhaustion_seconds", help, times)
     }
 
     fn nodes(&self, out: &mut Out<'_, '_>) -> fmt::Result {

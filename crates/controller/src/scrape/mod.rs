@@ -51,7 +51,7 @@ impl Collector for LiveState {
             return Ok(());
         }
         let figures = self.metrics.figures();
-        audits::write(&mut out, &figures)?;
+        audits::write(&mut out, &figures, &self.polls.forecasts())?;
         ipamd::write(&mut out, &figures, &self.scrapes.by_audit())
     }
 }

@@ -18,6 +18,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use super::*;
 use crate::{
     metrics::{AuditFigures, Figures},
+    poll::{Ec2Scope, Rhythm},
     publish::tests::snapshot,
 };
 
@@ -40,6 +41,19 @@ fn scrape(live: LiveState) -> Scrape {
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
     Scrape(text)
+}
+
+/// Has EC2 read for an audit, once in five minutes: so many addresses were free. Returns which readings were news.
+fn read(live: &LiveState, audit: &str, vpc: &str, free: impl IntoIterator<Item = u32>) -> Vec<bool> {
+    let scope = Ec2Scope { vpc: Some(vpc.to_owned()), ..Ec2Scope::default() };
+    let rhythm = Rhythm { interval: Duration::from_mins(5), low_percent: 0, low_addresses: 0 };
+    live.polls.want(audit, &scope, rhythm);
+    let readings = (0..).step_by(300).zip(free).map(|(second, free)| {
+        let mut now = snapshot(3, free).ec2;
+        now.subnets.last_good.as_mut().unwrap().as_of = Timestamp::from_second(second).unwrap();
+        live.polls.merge(&scope, now, true, 0)
+    });
+    readings.collect()
 }
 
 fn outcome(snapshot: &ClusterSnapshot) -> AuditOutcome {
@@ -155,9 +169,47 @@ fn what_is_not_known_has_no_series() {
 }
 
 #[test]
+fn a_subnet_that_falls_has_a_time_for_each_pace_and_no_more_once_its_audit_or_the_subnet_is_gone() {
+    let live = live(false, Leadership::always());
+    live.metrics.keep("cluster", &outcome(&snapshot(3, 2940)));
+    live.metrics.keep("other", &outcome(&snapshot(3, 2940)));
+    read(&live, "cluster", "vpc-1", (0..13).map(|place| 3000 - place * 5));
+    read(&live, "other", "vpc-2", (0..12).map(|place| 3000 - place * 5));
+    let (polls, metrics) = (live.polls.clone(), live.metrics.clone());
+    let again =
+        |leadership| LiveState { polls: polls.clone(), metrics: metrics.clone(), ..self::live(false, leadership) };
+    let times = |live: LiveState| {
+        let scrape = scrape(live);
+        let series = scrape.series("ipam_audit_subnet_exhaustion_seconds");
+        series.into_iter().map(|(labels, value)| (labels.to_owned(), value.round())).collect::<Vec<_>>()
+    };
+    // 60 an hour, and 2,940 are left; the other audit's hour is not full yet.
+    let expected = ["0.1", "0.5", "0.9"].map(|of| (format!("{SUBNET},quantile=\"{of}\""), 49.0 * 3600.0));
+    assert_eq!(times(live), expected);
+    assert!(times(again(Leadership::never())).is_empty(), "what another replica leads is its to say");
+    let mut without = snapshot(3, 2940);
+    without.ec2.subnets.last_good.as_mut().unwrap().value.clear();
+    metrics.keep("cluster", &outcome(&without));
+    assert!(times(again(Leadership::always())).is_empty(), "the subnet is gone");
+    metrics.keep("cluster", &outcome(&snapshot(3, 2940)));
+    polls.drop_wish("cluster");
+    assert!(times(again(Leadership::always())).is_empty(), "nobody reads it any more");
+}
+
+#[test]
+fn a_subnet_that_is_idle_has_no_forecast_and_its_readings_are_no_news() {
+    let live = live(false, Leadership::always());
+    live.metrics.keep("cluster", &outcome(&snapshot(3, 3000)));
+    let news = read(&live, "cluster", "vpc-1", [3000; 30]);
+    assert_eq!(news.iter().filter(|news| **news).count(), 1, "the first one");
+    assert_eq!(scrape(live).series("ipam_audit_subnet_exhaustion_seconds").len(), 0);
+}
+
+#[test]
 fn every_family_has_a_help_text_and_is_documented() {
     let live = live(true, Leadership::always());
     live.metrics.keep("cluster", &outcome(&snapshot(3, 3000)));
+    read(&live, "cluster", "vpc-1", [0]);
     let scrape = scrape(live);
     let documents = include_str!("../../../../docs/operations.md");
     for name in scrape.names() {
