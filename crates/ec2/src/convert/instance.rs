@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn an_instance_keeps_what_tells_its_state_and_its_cluster() {
-        let row = instance(complete().build(), &mut Interner::default()).unwrap();
+        let row = instance(&complete().build(), &mut Interner::default()).unwrap();
         assert_eq!((row.id.as_str(), &*row.state), ("i-1", "stopped"));
         assert_eq!(row.state_since, "2026-11-21T10:00:00Z".parse().ok());
         assert_eq!(row.instance_type, Some("m9x.huge".into()));
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn a_state_is_never_guessed_and_one_unknown_to_the_sdk_keeps_its_name() {
-        let error = instance(complete().set_state(None).build(), &mut Interner::default()).unwrap_err();
+        let error = instance(&complete().set_state(None).build(), &mut Interner::default()).unwrap_err();
         assert_eq!(error.to_string(), "i-1 has no readable instanceState.name");
         let state = sdk::InstanceState::builder().name(sdk::InstanceStateName::from("hibernated")).build();
-        let row = instance(complete().state(state).build(), &mut Interner::default()).unwrap();
+        let row = instance(&complete().state(state).build(), &mut Interner::default()).unwrap();
         assert_eq!(&*row.state, "hibernated");
     }
 }

@@ -1,7 +1,7 @@
 //! VPCs, subnets, free counts and reservations.
 
 use aws_sdk_ec2::types as sdk;
-use ipam_audit_core::inventory::{CidrReservation, ReservationKind, tag};
+use ipam_audit_core::inventory::{CidrReservation, ReservationKind};
 
 use crate::check::Check;
 use crate::rig::{ZONES, both};
@@ -57,7 +57,7 @@ async fn an_empty_subnet_has_its_size_less_five_free() {
         check.expect("an owner", read[0].owner.as_ref().map(|owner| owner.len()), Some(12));
         let keys: Vec<&str> = read[1].tags.iter().map(|(key, _)| &**key).collect();
         check.expect("tags, sorted", keys, ["Name", "tier"]);
-        check.expect("the value of a tag", tag(&read[1].tags, "tier"), Some("pods"));
+        check.expect("the value of a tag", read[1].tag("tier"), Some("pods"));
         check.expect("no tags", read[0].tags.len(), 0);
         check.finish();
     }
