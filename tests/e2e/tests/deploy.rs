@@ -118,7 +118,7 @@ fn the_pods_are_confined(deployment: &Object) {
     assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
     assert!(!context["privileged"].as_bool().unwrap_or_default());
     let resources = &containers[0]["resources"];
-    assert_eq!(resources["requests"]["memory"], "64Mi", "what docs/performance.md promises");
+    assert_eq!(resources["requests"]["memory"], "96Mi", "what docs/performance.md says that it takes");
     assert!(resources["limits"]["memory"].is_string() && resources["limits"]["cpu"].is_null(), "{resources}");
     for probe in ["livenessProbe", "readinessProbe"] {
         assert_eq!(containers[0][probe]["httpGet"]["port"], "metrics");
