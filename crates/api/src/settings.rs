@@ -207,7 +207,6 @@ fn aws(spec: AwsSpec) -> Result<AwsSettings, SpecError> {
         let instead = "write a URL, for example https://ec2.eu-central-1.amazonaws.com";
         return Err(SpecError::new("spec.aws.endpoint", endpoint, instead));
     }
-    let is_role = |arn: &str| arn.starts_with("arn:aws") && arn.contains(":iam::") && arn.contains(":role/");
     if let Some(role) = spec.assume_role.as_ref().filter(|role| !is_role(&role.role_arn)) {
         let instead = "write the ARN of a role, for example arn:aws:iam::111122223333:role/ipam-audit";
         return Err(SpecError::new("spec.aws.assumeRole.roleArn", &role.role_arn, instead));
@@ -218,6 +217,16 @@ fn aws(spec: AwsSpec) -> Result<AwsSettings, SpecError> {
         session_name: role.session_name,
     });
     Ok(AwsSettings { region: spec.region, endpoint: spec.endpoint, role })
+}
+
+/// Whether an ARN is a role's, in whichever partition.
+fn is_role(arn: &str) -> bool {
+    let mut parts = arn.splitn(6, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (arn, partition, service, region, account, role) = (next(), next(), next(), next(), next(), next());
+    let is_of_aws = partition == "aws" || partition.starts_with("aws-");
+    let is_account = account.len() == 12 && account.bytes().all(|digit| digit.is_ascii_digit());
+    arn == "arn" && is_of_aws && service == "iam" && region.is_empty() && is_account && role.starts_with("role/")
 }
 
 fn policy(spec: &IpamAuditSpec) -> Result<AuditPolicy, SpecError> {
@@ -436,6 +445,23 @@ mod tests {
             (json!({"assumeRole": {"roleArn": "ipam-audit"}}), "spec.aws.assumeRole.roleArn"),
         ] {
             assert_eq!(settings(json!({"aws": aws})).unwrap_err().field, field);
+        }
+    }
+
+    #[test]
+    fn a_role_may_be_of_any_partition_and_has_to_be_a_role() {
+        for partition in ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"] {
+            assert!(is_role(&format!("arn:{partition}:iam::111122223333:role/audit/ipam-audit")), "{partition}");
+        }
+        for arn in [
+            "",
+            "arn:aws-cn:iam::111122223333:user/ipam-audit",
+            "arn:aws-iso:sts::111122223333:assumed-role/ipam-audit/session",
+            "arn:aws-us-gov:iam::1111:role/ipam-audit",
+            "arn:awsome:iam::111122223333:role/ipam-audit",
+            "arn:aws:iam:eu-central-1:111122223333:role/ipam-audit",
+        ] {
+            assert!(!is_role(arn), "{arn}");
         }
     }
 

@@ -6,6 +6,7 @@
 mod histories;
 mod interval;
 mod reader;
+mod region;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -15,9 +16,9 @@ use std::{
 
 use ipam_audit_api::{settings::AwsSettings, views::NodeRow};
 use ipam_audit_core::{
-    ids::{InstanceId, InstanceType, SubnetId, VpcId},
+    ids::{InstanceId, InstanceType, SubnetId, VpcId, Zone},
     inventory::{Interface, Inventory, InventoryScope, Subnet},
-    snapshot::{Node, Platform},
+    snapshot::Platform,
     source::{FaultCategory, Observed, Reading, Source, SourceFault, SourceState},
 };
 use tokio::{
@@ -367,7 +368,12 @@ impl<O> Poller<O> {
     }
 
     fn place(&self, scope: &Ec2Scope) -> Ec2Place {
-        let of_nodes = || self.state.read(|parts| region_of(parts.nodes.rows.rows().map(NodeRow::node)));
+        let of_nodes = || {
+            self.state.read(|parts| {
+                let nodes = parts.nodes.rows.rows().map(NodeRow::node);
+                region::of_most(nodes.filter_map(|node| node.zone.as_ref()).map(Zone::as_str))
+            })
+        };
         let AwsSettings { region, endpoint, role } = scope.aws.clone();
         let region_of_nodes = if region.is_none() { of_nodes() } else { None };
         Ec2Place { region, region_of_nodes, endpoint, role }
@@ -470,18 +476,6 @@ impl Merge {
         };
         Reading { last_good, fault }
     }
-}
-
-/// The region that most nodes are in: a zone's name less its last letter.
-fn region_of<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> Option<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for zone in nodes.filter_map(|node| node.zone.as_ref()) {
-        let region = zone.as_str().trim_end_matches(|last: char| last.is_ascii_lowercase());
-        if region.ends_with(|last: char| last.is_ascii_digit()) {
-            *counts.entry(region).or_default() += 1;
-        }
-    }
-    counts.into_iter().max_by_key(|(_, count)| *count).map(|(region, _)| region.to_owned())
 }
 
 #[cfg(test)]

@@ -222,10 +222,11 @@ impl Caller {
         let (meter, attempts) = Meter::new(action, Arc::clone(&self.counters));
         // The SDK's futures are several kilobytes each.
         let answer = Box::pin(send(meter)).await;
-        self.budget.owe(action, attempts.load(Relaxed).saturating_sub(1));
+        let attempts = attempts.load(Relaxed);
+        self.budget.owe(action, attempts.saturating_sub(1));
         answer.map_err(|error| {
             self.counters.count_failure(action);
-            Failure::classify(&error)
+            Failure::classify(&error, attempts > 0)
         })
     }
 }

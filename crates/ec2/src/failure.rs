@@ -5,11 +5,13 @@
 
 use std::error::Error;
 
-use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
 use ipam_audit_core::source::{FaultCategory, SourceFault};
 
-use crate::action::Action;
+use crate::{
+    action::Action,
+    lack::{Lack, chain},
+};
 
 const DENIED: [&str; 4] = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess"];
 const ACCOUNT_BLOCKED: [&str; 3] = ["OptInRequired", "Blocked", "PendingVerification"];
@@ -40,9 +42,6 @@ const THROTTLES: [&str; 9] = [
 ];
 const EXPIRED_TOKENS: [&str; 3] = ["InvalidNextToken", "InvalidPaginationToken", "InvalidPaginationTokenException"];
 
-/// Not a code of EC2's: nothing was sent, for no credentials were found.
-const NONE_LOADED: &str = "CredentialsNotLoaded";
-
 /// Whether a code asks to come back later.
 pub(crate) fn is_throttle(code: &str) -> bool {
     THROTTLES.contains(&code)
@@ -54,6 +53,8 @@ pub(crate) struct Failure {
     pub(crate) category: FaultCategory,
     pub(crate) code: Option<String>,
     pub(crate) cause: String,
+    /// Why nothing could be signed, if that is what failed.
+    pub(crate) lack: Option<Lack>,
 }
 
 /// Where and with what a call was made, as a message names it.
@@ -66,7 +67,8 @@ pub(crate) struct Place<'a> {
 }
 
 impl Failure {
-    pub(crate) fn classify<E>(error: &SdkError<E>) -> Self
+    /// Of a call of which something was sent to EC2, or nothing was.
+    pub(crate) fn classify<E>(error: &SdkError<E>, was_sent: bool) -> Self
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
@@ -76,8 +78,13 @@ impl Failure {
                 Self::answered(status, error.code(), error.message())
             }
             SdkError::ResponseError(_) => Self::unreachable(format!("the answer broke off ({})", deepest(error))),
-            SdkError::TimeoutError(_) => Self::unreachable("no complete answer in time".to_owned()),
-            _ => credentials(error).unwrap_or_else(|| Self::unreachable(deepest(error))),
+            SdkError::TimeoutError(_) if was_sent => Self::unreachable("no complete answer in time".to_owned()),
+            // All the time went into what has to be there before a request can be signed.
+            SdkError::TimeoutError(_) => Self::unsigned(Lack::Silence, "no complete answer in time".to_owned()),
+            _ => match Lack::of(error) {
+                Some((lack, cause)) => Self::unsigned(lack, words(cause)),
+                None => Self::unreachable(deepest(error)),
+            },
         }
     }
 
@@ -94,15 +101,19 @@ impl Failure {
             (None, _) if status < 400 => "it is not the XML that EC2 answers with".to_owned(),
             (None, _) => format!("HTTP {status} without a code of EC2's"),
         };
-        Self { category, code: code.map(str::to_owned), cause }
+        Self { category, code: code.map(str::to_owned), cause, lack: None }
+    }
+
+    fn unsigned(lack: Lack, cause: String) -> Self {
+        Self { category: lack.category(), code: None, cause, lack: Some(lack) }
     }
 
     fn unreachable(cause: String) -> Self {
-        Self { category: FaultCategory::Unreachable, code: None, cause }
+        Self { category: FaultCategory::Unreachable, code: None, cause, lack: None }
     }
 
     pub(crate) fn malformed(cause: impl Into<String>) -> Self {
-        Self { category: FaultCategory::Malformed, code: None, cause: cause.into() }
+        Self { category: FaultCategory::Malformed, code: None, cause: cause.into(), lack: None }
     }
 
     /// Whether the listing has to begin anew, because EC2 has forgotten where it stood.
@@ -116,7 +127,11 @@ impl Failure {
 
     /// What the reader of a report gets to see.
     pub(crate) fn fault(&self, action: Action, place: Place<'_>) -> SourceFault {
-        SourceFault { category: self.category, message: self.message(action, place) }
+        let message = match self.lack {
+            Some(lack) => lack.message(place.role, &self.cause),
+            None => self.message(action, place),
+        };
+        SourceFault { category: self.category, message }
     }
 
     fn message(&self, action: Action, place: Place<'_>) -> String {
@@ -132,21 +147,9 @@ impl Failure {
                  `ipam-audit iam-policy` prints a policy with all it needs ({cause})",
                 action.iam()
             ),
-            FaultCategory::Credentials if self.has_code(&[NONE_LOADED]) => format!(
-                "no credentials: give the ServiceAccount a role (IRSA or EKS Pod Identity) whose trust policy names it, \
-                 or set AWS_PROFILE outside a cluster ({cause})"
-            ),
-            FaultCategory::Credentials if self.code.is_some() => format!(
+            FaultCategory::Credentials => format!(
                 "AWS refuses the credentials in {region}: check that the role of the ServiceAccount exists and trusts it, \
                  and that keys set in the environment are still valid ({cause})"
-            ),
-            FaultCategory::Credentials if let Some(role) = place.role => format!(
-                "{role} cannot be assumed: its trust policy has to allow the role that ipam-audit runs as, with the external \
-                 id of spec.aws.assumeRole if it asks for one, and the latter role needs sts:AssumeRole on it ({cause})"
-            ),
-            FaultCategory::Credentials => format!(
-                "no credentials: give the ServiceAccount a role (IRSA or EKS Pod Identity) whose trust policy names it, \
-                 or set AWS_PROFILE outside a cluster ({cause})"
             ),
             FaultCategory::Throttled => format!(
                 "EC2 throttles {name} in {region}: it is tried again at the next reading; if it lasts, \
@@ -190,23 +193,17 @@ fn by_code(code: &str, status: u16) -> FaultCategory {
     }
 }
 
-/// The failure to get credentials, which the SDK reports as one to send.
-fn credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
-    let found = || chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>());
-    let outer = found().next()?;
-    // A role that is assumed has credentials below it, and it may be those that there are none of.
-    let none = found().any(|error| matches!(error, CredentialsError::CredentialsNotLoaded(_)));
-    let code = none.then(|| NONE_LOADED.to_owned());
-    Some(Failure { category: FaultCategory::Credentials, code, cause: deepest(outer) })
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
 /// What the innermost error says: the outer ones only repeat that something failed.
 fn deepest(error: &(dyn Error + 'static)) -> String {
-    chain(error).last().map_or_else(String::new, |error| sentence(&error.to_string()))
+    chain(error).last().map_or_else(String::new, words)
+}
+
+/// What one error says. Of an answer that the SDK has no type for it would tell the number of the request, too: another
+/// one each time.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let Some(answer) = error.downcast_ref::<ErrorMetadata>() else { return sentence(&error.to_string()) };
+    let (code, message) = (answer.code().unwrap_or("no code"), answer.message().unwrap_or("no message"));
+    sentence(&format!("{code}: {}", lasting(message)))
 }
 
 /// A text of EC2's without what is another one each time: with a new text for an old fault nothing would ever be quiet.

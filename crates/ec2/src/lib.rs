@@ -12,6 +12,7 @@ mod call;
 mod convert;
 mod failure;
 mod inventory;
+mod lack;
 mod listing;
 mod memory;
 mod meter;

@@ -139,6 +139,7 @@ mod tests {
                         category: FaultCategory::Malformed,
                         code: Some(code.to_owned()),
                         cause: code.to_owned(),
+                        lack: None,
                     }),
                 }
             }

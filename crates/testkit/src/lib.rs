@@ -5,6 +5,8 @@ pub mod controlplane;
 pub mod ec2;
 pub mod foreign;
 pub mod ipamd;
+pub mod issuer;
+mod loopback;
 pub mod lua;
 pub mod moto;
 pub mod operator;

@@ -4,6 +4,8 @@
 //! until the value is dropped or this process ends in whatever way. It is slow with many interfaces and wrong in known
 //! places: the contract suite lists them. VPCs keep tests apart, so that one server can do for many.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,30 @@ impl Moto {
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
+
+    /// Whose an access key is, by moto's own account: what its STS answers to `GetCallerIdentity`. Blocks.
+    pub fn caller(&self, access_key: &str) -> Result<String> {
+        let address = self.endpoint.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).context("moto is away")?;
+        // moto looks up who signed, and not whether the signature is right.
+        let scope = format!("{access_key}/20260101/us-east-1/sts/aws4_request");
+        let body = "Action=GetCallerIdentity&Version=2011-06-15";
+        write!(
+            stream,
+            "POST / HTTP/1.0\r\nHost: {address}\r\nAuthorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, \
+             Signature=0\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).context("moto does not answer")?;
+        arn_in(&answer).map(str::to_owned).with_context(|| format!("moto does not say who {access_key} is: {answer}"))
+    }
+}
+
+/// What stands between `<Arn>` and its end.
+fn arn_in(answer: &str) -> Option<&str> {
+    let (_, rest) = answer.split_once("<Arn>")?;
+    rest.split_once("</Arn>").map(|(arn, _)| arn)
 }
 
 fn wait_for_port(server: &mut Supervised) -> Result<u16> {

@@ -3,6 +3,7 @@
 //! It sees nothing of this machine's own clusters and AWS accounts: what it may find is stated here. It ends with this
 //! process, like everything of the rig.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -18,19 +19,8 @@ use crate::controlplane::process::{Launch, Supervised};
 const BINARY: &str = "ipam-audit";
 const BINARY_VARIABLE: &str = "IPAM_AUDIT_BIN";
 
-/// Settings of the surroundings that would lead the operator to another cluster or account.
-const FOREIGN: [&str; 10] = [
-    "KUBERNETES_SERVICE_HOST",
-    "KUBERNETES_SERVICE_PORT",
-    "AWS_PROFILE",
-    "AWS_SESSION_TOKEN",
-    "AWS_DEFAULT_REGION",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-];
+/// How variables begin that would lead the operator to another cluster or account than those of the rig.
+const FOREIGN: [&str; 3] = ["AWS_", "KUBERNETES_SERVICE_", "OTEL_"];
 
 /// How to run the operator.
 #[derive(Debug, Clone)]
@@ -45,7 +35,7 @@ pub struct OperatorOptions {
     pub region: String,
     /// Further arguments of `ipam-audit run`.
     pub args: Vec<String>,
-    /// Further environment, which wins over what is set here.
+    /// Further environment, which wins over what is set here. What is empty is not there at all.
     pub env: Vec<(&'static str, String)>,
     /// File that receives its log.
     pub log: PathBuf,
@@ -62,10 +52,7 @@ impl Operator {
     pub fn start(options: OperatorOptions) -> Result<Self> {
         let OperatorOptions { binary, kubeconfig, ec2_endpoint, region, args: further, env: extra, log } = options;
         let port = free_port()?;
-        let mut args: Vec<String> = FOREIGN.iter().flat_map(|name| ["-u".to_owned(), (*name).to_owned()]).collect();
-        args.extend([binary.display().to_string(), "run".to_owned(), format!("--listen=127.0.0.1:{port}")]);
-        args.extend(further);
-        let mut env = vec![
+        let mut env = BTreeMap::from([
             ("KUBECONFIG", kubeconfig.display().to_string()),
             ("AWS_ENDPOINT_URL", ec2_endpoint),
             ("AWS_REGION", region),
@@ -74,9 +61,15 @@ impl Operator {
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
-        ];
+        ]);
         env.extend(extra);
+        env.retain(|_, value| !value.is_empty());
+        let own = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let mut args: Vec<String> = foreign(own, &env).flat_map(|name| ["-u".to_owned(), name]).collect();
+        args.extend([binary.display().to_string(), "run".to_owned(), format!("--listen=127.0.0.1:{port}")]);
+        args.extend(further);
         // `env` runs the binary in its own place, without the variables that it is told to drop.
+        let env = env.into_iter().collect();
         let launch = Launch { name: "ipam-audit run", program: "env".into(), args, env, dir: None, log };
         Ok(Self { process: Supervised::spawn(launch)?, port })
     }
@@ -150,6 +143,15 @@ impl Operator {
     }
 }
 
+/// Of the variables of this process, those that the operator must not see: nobody has set them for it.
+fn foreign<'a>(
+    own: impl Iterator<Item = String> + 'a,
+    set: &'a BTreeMap<&str, String>,
+) -> impl Iterator<Item = String> + 'a {
+    let leads_elsewhere = |name: &String| FOREIGN.iter().any(|start| name.starts_with(start));
+    own.filter(move |name| leads_elsewhere(name) && !set.contains_key(name.as_str()))
+}
+
 /// The operator's binary: `IPAM_AUDIT_BIN`, or the one that was built with this program.
 pub fn binary() -> Result<PathBuf> {
     if let Some(named) = env::var_os(BINARY_VARIABLE) {
@@ -184,7 +186,9 @@ mod tests {
             ec2_endpoint: "http://127.0.0.1:1".to_owned(),
             region: "eu-central-1".to_owned(),
             args: vec!["--log=debug".to_owned()],
-            env: vec![("AWS_REGION", "eu-west-1".to_owned())],
+            env: [("AWS_REGION", "eu-west-1"), ("AWS_ROLE_ARN", "arn:aws:iam::1:role/a"), ("AWS_ACCESS_KEY_ID", "")]
+                .map(|(name, value)| (name, value.to_owned()))
+                .to_vec(),
             log: dir.join("operator.log"),
         }
     }
@@ -192,7 +196,8 @@ mod tests {
     #[test]
     fn it_is_told_where_everything_is_and_an_early_end_is_an_error_with_its_last_words() {
         let dir = tempfile::tempdir().unwrap();
-        let script = "echo $* $KUBECONFIG $AWS_ENDPOINT_URL $AWS_REGION; echo no such cluster >&2; exit 3";
+        let script = "echo $* $KUBECONFIG $AWS_ENDPOINT_URL $AWS_REGION $AWS_ROLE_ARN ${AWS_ACCESS_KEY_ID-none}; \
+                      echo no such cluster >&2; exit 3";
         let mut operator = Operator::start(options(dir.path(), script)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         let error = loop {
@@ -204,7 +209,17 @@ mod tests {
         };
         assert!(error.contains("exit status: 3") && error.contains("no such cluster"), "{error}");
         let listen = operator.admin_url().replace("http://", "--listen=");
-        let expected = format!("run {listen} --log=debug /the/kubeconfig http://127.0.0.1:1 eu-west-1");
+        let expected =
+            format!("run {listen} --log=debug /the/kubeconfig http://127.0.0.1:1 eu-west-1 arn:aws:iam::1:role/a none");
         assert!(operator.log().contains(&expected), "{}", operator.log());
+    }
+
+    #[test]
+    fn nothing_of_the_surroundings_leads_it_elsewhere_but_for_what_is_set() {
+        let own =
+            ["PATH", "AWS_PROFILE", "AWS_ROLE_ARN", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "KUBERNETES_SERVICE_HOST"];
+        let set = BTreeMap::from([("AWS_ROLE_ARN", "arn:aws:iam::1:role/a".to_owned())]);
+        let dropped: Vec<String> = foreign(own.into_iter().map(str::to_owned), &set).collect();
+        assert_eq!(dropped, ["AWS_PROFILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "KUBERNETES_SERVICE_HOST"]);
     }
 }

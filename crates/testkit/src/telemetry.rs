@@ -3,10 +3,8 @@
 //! The parsers are those of Prometheus' and OpenTelemetry's own Python packages, pinned by hashes.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use axum::Router;
@@ -14,8 +12,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
-use tokio::sync::oneshot;
 
+use crate::loopback::Loopback;
 use crate::venv::Venv;
 
 pub(crate) const VENV: Venv =
@@ -70,38 +68,20 @@ struct Inbox {
 #[derive(Debug)]
 pub struct Collector {
     inbox: Arc<Mutex<Inbox>>,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Loopback,
 }
 
 impl Collector {
     /// Starts it.
     pub fn start() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let inbox = Arc::<Mutex<Inbox>>::default();
         let router = Router::new().fallback(receive).with_state(inbox.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("otlp-collector".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-                let serving = async { axum::serve(listener, router).await };
-                // Connections that are open do not keep it.
-                tokio::select! {
-                    _ = serving => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { inbox, address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { inbox, server: Loopback::serve("otlp-collector", router)? })
     }
 
     /// The value for `--otlp-endpoint`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Everything that was received and taken.
@@ -127,15 +107,6 @@ async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, uri: Uri, headers: Head
 
 fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
     inbox.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -217,7 +217,6 @@ async fn without_credentials_the_audit_says_where_to_give_them() -> Result<()> {
     let mut cluster = installed().await?;
     let profile = cluster.plane.state_dir().join("credentials");
     let env = vec![
-        // The SDK takes an empty variable for none.
         ("AWS_ACCESS_KEY_ID", String::new()),
         ("AWS_SECRET_ACCESS_KEY", String::new()),
         ("AWS_SHARED_CREDENTIALS_FILE", profile.display().to_string()),

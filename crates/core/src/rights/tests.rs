@@ -81,3 +81,13 @@ fn the_policy_names_every_action_of_the_table() {
     let of_table: BTreeSet<&str> = EC2.iter().map(|right| right.action).collect();
     assert_eq!(actions.iter().filter_map(serde_json::Value::as_str).collect::<BTreeSet<_>>(), of_table);
 }
+
+#[test]
+fn the_policy_is_good_in_every_partition() {
+    for with in [&[][..], &Feature::ALL] {
+        let policy = iam_policy(with).unwrap();
+        let parsed: serde_json::Value = serde_json::from_str(&policy).unwrap();
+        assert_eq!(parsed["Statement"][0]["Resource"], "*");
+        assert!(!policy.contains("arn:") && !policy.contains("amazonaws"), "{policy}");
+    }
+}

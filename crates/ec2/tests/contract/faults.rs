@@ -194,28 +194,6 @@ async fn without_credentials_the_message_says_how_to_give_some() {
 }
 
 #[tokio::test]
-async fn a_role_that_does_not_trust_the_service_account_is_told_from_none() {
-    let token = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(token.path(), "header.payload.signature").unwrap();
-    let endpoint = serve(
-        "403 Forbidden",
-        None,
-        "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
-         <Message>Not authorized to perform sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>",
-    );
-    let profile = format!(
-        "[default]\nregion = {REGION}\nendpoint_url = {endpoint}\nrole_arn = arn:aws:iam::111122223333:role/audit\n\
-         web_identity_token_file = {}\n",
-        token.path().display()
-    );
-    let read = read(&loader(&profile).load().await, &all_of_small()).await;
-    assert_eq!(shared_fault(&read), FaultCategory::Credentials);
-    let message = read.subnets.fault.unwrap().message;
-    assert!(message.contains("whose trust policy names it"), "{message}");
-    assert!(message.contains("Not authorized to perform sts:AssumeRoleWithWebIdentity"), "{message}");
-}
-
-#[tokio::test]
 async fn without_a_region_the_message_says_where_to_set_one() {
     let profile = "[default]\nec2_metadata_service_endpoint = http://127.0.0.1:9\n";
     let read = read(&loader(profile).load().await, &all_of_small()).await;

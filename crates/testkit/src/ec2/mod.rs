@@ -16,7 +16,7 @@ mod filter;
 mod ids;
 mod log;
 mod paging;
-mod query;
+pub(crate) mod query;
 pub mod seed;
 mod server;
 mod shared;

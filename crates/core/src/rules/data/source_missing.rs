@@ -84,7 +84,9 @@ pub(super) fn remedy(state: &SourceState, category: FaultCategory) -> String {
         (_, None) if state.source == Source::Ipamd => ipamd_remedy(category),
         (FaultCategory::Denied, None) => "Apply the shipped ClusterRole again; `ipam-audit rbac` prints it.".to_owned(),
         (FaultCategory::Credentials, _) => {
-            "Give the operator's ServiceAccount an IAM role, by IRSA or EKS Pod Identity.".to_owned()
+            "Give the operator's ServiceAccount an IAM role, by IRSA or EKS Pod Identity; if it has one, check the role's trust \
+             policy or the association."
+                .to_owned()
         }
         (FaultCategory::NotFound, Some(_)) => "Check spec.scope.vpcId and spec.aws.region.".to_owned(),
         (FaultCategory::NotFound, None) if state.source == Source::AwsNode => {
@@ -93,7 +95,7 @@ pub(super) fn remedy(state: &SourceState, category: FaultCategory) -> String {
         (FaultCategory::NotProvided, _) => "Add the file, and audit again.".to_owned(),
         (FaultCategory::Throttled, _) => "Nothing: it is read again later, more slowly.".to_owned(),
         (FaultCategory::Unreachable, Some(_)) => {
-            "Check the region, the EC2 endpoint (in private clusters an interface endpoint for ec2) and egress rules."
+            "Check the region, the EC2 endpoint (in private clusters interface endpoints for ec2 and sts) and egress rules."
                 .to_owned()
         }
         _ => "Nothing: it is read again. If it lasts, look at the operator's log.".to_owned(),
