@@ -1,7 +1,5 @@
 //! Links release builds small: what is resident of the operator is for a third its own code.
 
-#![expect(clippy::print_stdout, reason = "that is how a build script speaks")]
-
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=IPAM_AUDIT_FOR_IMAGE");

@@ -43,7 +43,7 @@ impl Reader<'_> {
     pub(crate) async fn subnets(&self, vpc: &VpcId) -> Reading<Vec<Subnet>> {
         let as_of = Timestamp::now();
         let mut texts = Interner::default();
-        let convert = |subnet| convert::subnet(subnet, &mut texts);
+        let convert = |subnet| convert::subnet(&subnet, &mut texts);
         let listing = list(|token| self.caller.subnets(vpc, token), convert).await;
         self.reading(Action::DescribeSubnets, as_of, listing, |subnet| &subnet.id)
     }

@@ -32,7 +32,7 @@ pub(crate) fn vpc(vpc: &sdk::Vpc) -> Result<Vpc, Malformed> {
 }
 
 /// A subnet. One for IPv6 alone has no range and no free addresses of the kind that is counted here.
-pub(crate) fn subnet(subnet: sdk::Subnet, texts: &mut Interner) -> Result<Subnet, Malformed> {
+pub(crate) fn subnet(subnet: &sdk::Subnet, texts: &mut Interner) -> Result<Subnet, Malformed> {
     let item = Item::named(subnet.subnet_id.as_deref(), "a subnet", "subnetId")?;
     let cidr = subnet.cidr_block.as_deref().filter(|cidr| !cidr.is_empty());
     Ok(Subnet {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn convert(builder: sdk::builders::SubnetBuilder) -> Result<Subnet, String> {
-        subnet(builder.build(), &mut Interner::default()).map_err(|error| error.to_string())
+        subnet(&builder.build(), &mut Interner::default()).map_err(|error| error.to_string())
     }
 
     #[test]
