@@ -25,9 +25,17 @@ fn a_small_cluster_is_measured_from_the_start_to_a_failover() {
     assert!((6_600.0..7_600.0).contains(&figure("podBytes")) && (12_500.0..14_500.0).contains(&figure("nodeBytes")));
     // All pods were read, and the proxy saw it.
     assert!(figure("firstBytes") > figure("streamBytes"));
-    for measured in
-        ["firstCpu", "reportsCpu", "auditCpu", "relistCpu", "failoverCpu", "startPeak", "steady", "relistPeak"]
-    {
+    for measured in [
+        "firstCpu",
+        "reportsCpu",
+        "unchangedCpu",
+        "auditCpu",
+        "relistCpu",
+        "failoverCpu",
+        "startPeak",
+        "steady",
+        "relistPeak",
+    ] {
         assert!(figure(measured) > 0.0, "{measured}:\n{complaints}");
     }
 
