@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     ids::NodeName,
+    inventory::InterfaceTraits,
     snapshot::{PodFamily, PodTraits},
     tags::{Tag, Tags},
 };
@@ -24,6 +25,7 @@ pub struct Interner {
     tags: HashSet<Arc<Tag>>,
     traits: HashSet<Arc<PodTraits>>,
     families: HashSet<Arc<PodFamily>>,
+    interfaces: HashSet<Arc<InterfaceTraits>>,
     /// Names of nodes that rows keep by one pointer.
     nodes: HashSet<Arc<NodeName>>,
     /// So many are known before the next look.
@@ -85,11 +87,17 @@ impl Interner {
         shared(&mut self.families, family)
     }
 
+    /// The shared copy of what interfaces have in common.
+    pub fn interface(&mut self, traits: InterfaceTraits) -> Arc<InterfaceTraits> {
+        shared(&mut self.interfaces, traits)
+    }
+
     /// Forgets what no row holds any more; for callers that live long, after a relist.
     pub fn forget_unused(&mut self) {
-        // Families hold traits, and all hold texts.
+        // Families hold traits, interfaces lists, and all hold texts.
         self.families.retain(|family| Arc::strong_count(family) > 1);
         self.traits.retain(|traits| Arc::strong_count(traits) > 1);
+        self.interfaces.retain(|traits| Arc::strong_count(traits) > 1);
         self.lists.retain(|list| Arc::strong_count(list) > 1);
         self.tags.retain(|tag| Arc::strong_count(tag) > 1);
         self.nodes.retain(|node| Arc::strong_count(node) > 1);

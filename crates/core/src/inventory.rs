@@ -3,7 +3,12 @@
 //! The rows are made by the one crate that sees the AWS SDK, and by readers of bundles. Enum drift is expected: a
 //! kind or state that is not known here is kept by name and never an error.
 
-use std::{future::Future, net::Ipv4Addr, sync::Arc};
+use std::{
+    future::Future,
+    net::Ipv4Addr,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use ipnet::Ipv4Net;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
@@ -112,23 +117,15 @@ impl Subnet {
     }
 }
 
-/// A network interface as EC2 reports it.
+/// A network interface as EC2 reports it. What it has in common with others reads like fields of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Its id.
     pub id: EniId,
-    /// The subnet that all its addresses come from.
-    pub subnet: SubnetId,
-    /// What it is for.
-    pub kind: InterfaceKind,
-    /// Attached or not.
-    pub status: InterfaceStatus,
+    /// What it has in common with thousands of others, held once.
+    pub traits: Arc<InterfaceTraits>,
     /// Its description: who created it is written there, case-sensitively.
     pub description: Arc<str>,
-    /// The service that asked for it, if not a user.
-    pub requester: Option<Arc<str>>,
-    /// Whether AWS manages it on a user's behalf.
-    pub requester_managed: bool,
     /// Its own (primary) address.
     pub primary: Option<Ipv4Addr>,
     /// Its secondary addresses, sorted.
@@ -137,14 +134,59 @@ pub struct Interface {
     pub prefixes: Box<[Prefix28]>,
     /// What it is attached to.
     pub attachment: Option<Attachment>,
-    /// Its security groups.
-    pub groups: Arc<[Arc<str>]>,
-    /// The account that owns it.
-    pub owner: Option<Arc<str>>,
     /// When ipamd created it, if it says so.
     pub created_at: Option<Timestamp>,
     /// Its tags, but for the one that tells when it was created: it is another one on each.
     pub tags: Tags,
+}
+
+/// What interfaces of one make in one subnet have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InterfaceTraits {
+    /// The subnet that all its addresses come from.
+    pub subnet: SubnetId,
+    /// What it is for.
+    pub kind: InterfaceKind,
+    /// Attached or not.
+    pub status: InterfaceStatus,
+    /// The service that asked for it, if not a user.
+    pub requester: Option<Arc<str>>,
+    /// Whether AWS manages it on a user's behalf.
+    pub requester_managed: bool,
+    /// Its security groups.
+    pub groups: Arc<[Arc<str>]>,
+    /// The account that owns it.
+    pub owner: Option<Arc<str>>,
+}
+
+impl InterfaceTraits {
+    /// Those of an interface in use, of which nothing else is known.
+    pub fn new(subnet: SubnetId, kind: InterfaceKind) -> Self {
+        Self {
+            subnet,
+            kind,
+            status: InterfaceStatus::InUse,
+            requester: None,
+            requester_managed: false,
+            groups: Arc::default(),
+            owner: None,
+        }
+    }
+}
+
+impl Deref for Interface {
+    type Target = InterfaceTraits;
+
+    fn deref(&self) -> &InterfaceTraits {
+        &self.traits
+    }
+}
+
+impl DerefMut for Interface {
+    /// To change what it shares, it is given a copy of its own.
+    fn deref_mut(&mut self) -> &mut InterfaceTraits {
+        Arc::make_mut(&mut self.traits)
+    }
 }
 
 impl Interface {
@@ -411,18 +453,12 @@ mod tests {
     fn an_interface_carries_its_addresses_and_those_of_its_prefixes() {
         let interface = Interface {
             id: "eni-1".into(),
-            subnet: "subnet-1".into(),
-            kind: InterfaceKind::Interface,
-            status: InterfaceStatus::InUse,
+            traits: InterfaceTraits::new("subnet-1".into(), InterfaceKind::Interface).into(),
             description: "".into(),
-            requester: None,
-            requester_managed: false,
             primary: Some([10, 0, 0, 4].into()),
             secondary: [[10, 0, 0, 5].into(), [10, 0, 0, 9].into()].into(),
             prefixes: ["10.0.0.32/28".parse().unwrap()].into(),
             attachment: None,
-            groups: Arc::default(),
-            owner: None,
             created_at: None,
             tags: Tags::default(),
         };

@@ -8,7 +8,8 @@ use ipam_audit_core::{
     engine,
     ids::{InstanceId, NodeName},
     inventory::{
-        Attachment, CidrReservation, Interface, InterfaceKind, InterfaceStatus, Inventory, ReservationKind, Subnet,
+        Attachment, CidrReservation, Interface, InterfaceKind, InterfaceStatus, InterfaceTraits, Inventory,
+        ReservationKind, Subnet,
     },
     memory::Memory,
     net::Prefix28,
@@ -173,12 +174,11 @@ fn interfaces(cluster: &ACluster) -> Vec<Interface> {
         let tags: Tags = spec.tags.iter().map(|(key, value)| ((*key).into(), value.as_str().into())).collect();
         Interface {
             id: format!("eni-{at:02}").into(),
-            subnet: format!("subnet-{subnet}").into(),
-            kind: spec.kind.clone(),
-            status: if spec.available { InterfaceStatus::Available } else { InterfaceStatus::InUse },
+            traits: Arc::new(InterfaceTraits {
+                status: if spec.available { InterfaceStatus::Available } else { InterfaceStatus::InUse },
+                ..InterfaceTraits::new(format!("subnet-{subnet}").into(), spec.kind.clone())
+            }),
             description: spec.description.into(),
-            requester: None,
-            requester_managed: false,
             primary,
             secondary,
             prefixes: (0..if has_addresses { spec.prefixes } else { 0 }).map(|_| prefix()).collect(),
@@ -189,8 +189,6 @@ fn interfaces(cluster: &ACluster) -> Vec<Interface> {
                 delete_on_termination: Some(true),
                 attached_at: None,
             }),
-            groups: Arc::default(),
-            owner: None,
             created_at: spec.created_minutes.map(|ago| now() - SignedDuration::from_mins(ago)),
             tags,
         }

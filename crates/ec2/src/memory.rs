@@ -7,6 +7,7 @@ use std::{
 
 use ipam_audit_core::{
     ids::{InstanceType, SubnetId, VpcId},
+    intern::Interner,
     inventory::{CidrReservation, Instance, InstanceTypeFacts, Interface},
     rows::Rows,
 };
@@ -18,6 +19,7 @@ use crate::listing::Listing;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     vpc: Mutex<Option<VpcId>>,
+    texts: Mutex<Interner>,
     interfaces: Mutex<Rows<Interface>>,
     instances: Mutex<Rows<Instance>>,
     types: Mutex<Known<InstanceType, Option<InstanceTypeFacts>>>,
@@ -50,6 +52,18 @@ impl Memory {
     /// The VPC that the nodes were found in.
     pub(crate) fn vpc(&self) -> MutexGuard<'_, Option<VpcId>> {
         self.vpc.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What rows of all readings share, to be given back after the next one. A new row among old ones shares with them
+    /// only because it is the same over all readings.
+    pub(crate) fn take_texts(&self) -> Interner {
+        std::mem::take(&mut *self.texts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps of it what a row still has.
+    pub(crate) fn keep_texts(&self, mut texts: Interner) {
+        texts.forget_unused();
+        *self.texts.lock().unwrap_or_else(PoisonError::into_inner) = texts;
     }
 
     /// The interfaces of the last reading, sorted by id.

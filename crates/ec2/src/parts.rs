@@ -52,7 +52,7 @@ impl Reader<'_> {
     pub(crate) async fn interfaces(&self, vpc: &VpcId) -> Reading<Rows<Interface>> {
         let as_of = Timestamp::now();
         let known = self.memory.interfaces().clone();
-        let mut texts = Interner::default();
+        let mut texts = self.memory.take_texts();
         let convert = |eni| Ok(known.share(convert::interface(&eni, &mut texts)?, |eni| &eni.id));
         let listing = list(|token| self.caller.interfaces(vpc, token), convert).await;
         let reading = self.reading(Action::DescribeNetworkInterfaces, as_of, listing, |eni| &eni.id);
@@ -60,6 +60,7 @@ impl Reader<'_> {
         if let Some(rows) = reading.value() {
             self.memory.interfaces().clone_from(rows);
         }
+        self.memory.keep_texts(texts);
         reading
     }
 
@@ -67,7 +68,7 @@ impl Reader<'_> {
     pub(crate) async fn instances(&self, vpc: &VpcId) -> Reading<Rows<Instance>> {
         let Some(as_of) = self.due(Rare::Instances, vpc) else { return not_due() };
         let known = self.memory.instances().clone();
-        let mut texts = Interner::default();
+        let mut texts = self.memory.take_texts();
         let convert = |instance| Ok(known.share(convert::instance(&instance, &mut texts)?, |instance| &instance.id));
         let listing = list(|token| self.caller.instances(vpc, token), convert).await;
         let reading = self.reading(Action::DescribeInstances, as_of, listing, |instance| &instance.id);
@@ -75,6 +76,7 @@ impl Reader<'_> {
         if let Some(rows) = reading.value() {
             self.memory.instances().clone_from(rows);
         }
+        self.memory.keep_texts(texts);
         reading
     }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipam_audit_api::views::Interner;
 use ipam_audit_core::{
     ids::{EniId, InstanceId, SubnetId},
-    inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus},
+    inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, InterfaceTraits},
     net::Prefix28,
 };
 use jiff::Timestamp;
@@ -75,20 +75,23 @@ pub(crate) fn interface(text: &str, texts: &mut Interner) -> Result<Interface, W
     let groups = eni.groups.iter().flatten().filter_map(|group| said(group.group_id.as_ref()));
     let (created, tagged): (Vec<Tag>, _) =
         eni.tag_set.into_iter().flatten().partition(|tag| tag.key == Interface::CREATED_AT);
-    Ok(Interface {
-        id: EniId::new(item.0),
+    let traits = InterfaceTraits {
         subnet: SubnetId::new(texts.text(subnet)),
         kind: InterfaceKind::parse(kind),
         status: InterfaceStatus::parse(status),
-        description: texts.text(eni.description.as_deref().unwrap_or_default()),
         requester: said(eni.requester_id.as_ref()).map(|requester| texts.text(requester)),
         requester_managed: eni.requester_managed == Some(true),
+        groups: texts.list(groups),
+        owner: said(eni.owner_id.as_ref()).map(|owner| texts.text(owner)),
+    };
+    Ok(Interface {
+        id: EniId::new(item.0),
+        traits: texts.interface(traits),
+        description: texts.text(eni.description.as_deref().unwrap_or_default()),
         primary,
         secondary: secondary(&item, addresses, primary)?,
         prefixes: prefixes(&item, eni.ipv4_prefixes.as_deref().unwrap_or_default())?,
         attachment: eni.attachment.as_ref().map(|attachment| attached(&item, attachment, texts)).transpose()?.flatten(),
-        groups: texts.list(groups),
-        owner: said(eni.owner_id.as_ref()).map(|owner| texts.text(owner)),
         created_at: created.first().and_then(|tag| tag.value.as_ref()?.parse().ok()),
         tags: tags(Some(tagged), texts),
     })
@@ -197,6 +200,6 @@ mod tests {
         object["Attachment"] = json!({});
         object["InterfaceType"] = json!("nat_gateway");
         let row = convert(&object).unwrap();
-        assert_eq!((row.attachment, row.kind), (None, InterfaceKind::Other("nat_gateway".into())));
+        assert_eq!((&row.attachment, &row.kind), (&None, &InterfaceKind::Other("nat_gateway".into())));
     }
 }

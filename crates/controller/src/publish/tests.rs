@@ -15,7 +15,7 @@ use ipam_audit_api::{
 };
 use ipam_audit_core::{
     engine,
-    inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
+    inventory::{Attachment, Interface, InterfaceKind, InterfaceTraits, Inventory, Subnet},
     memory::Memory,
     outcome::AuditOutcome,
     snapshot::{
@@ -122,12 +122,8 @@ fn interface(number: u8, device: u8) -> Interface {
     let address = |index: u8| Ipv4Addr::new(10, 0, number, index + device * 60);
     Interface {
         id: format!("eni-{number}-{device}").into(),
-        subnet: "subnet-1".into(),
-        kind: InterfaceKind::Interface,
-        status: InterfaceStatus::InUse,
+        traits: InterfaceTraits::new("subnet-1".into(), InterfaceKind::Interface).into(),
         description: "".into(),
-        requester: None,
-        requester_managed: false,
         primary: Some(address(4)),
         secondary: (5..54).map(address).collect(),
         prefixes: Box::default(),
@@ -138,8 +134,6 @@ fn interface(number: u8, device: u8) -> Interface {
             delete_on_termination: Some(true),
             attached_at: None,
         }),
-        groups: Arc::default(),
-        owner: None,
         created_at: None,
         tags: Tags::default(),
     }

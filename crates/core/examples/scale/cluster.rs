@@ -9,8 +9,8 @@ use ipam_audit_core::{
     ids::NodeName,
     intern::Interner,
     inventory::{
-        Attachment, Instance, Interface, InterfaceKind, InterfaceStatus, Inventory, RouteTable, SecurityGroup, Subnet,
-        Vpc,
+        Attachment, Instance, Interface, InterfaceKind, InterfaceStatus, InterfaceTraits, Inventory, RouteTable,
+        SecurityGroup, Subnet, Vpc,
     },
     net::{self, Prefix28},
     pages::Pages,
@@ -265,12 +265,12 @@ impl Cluster {
         let primary = self.take(subnet, 1).first().copied();
         Interface {
             id: format!("eni-{at:013x}{index:04x}").into(),
-            subnet: subnet_id(subnet).into(),
-            kind,
-            status: InterfaceStatus::InUse,
+            traits: self.shared.interface(InterfaceTraits {
+                groups: ["sg-nodes".into()].into(),
+                owner: Some("111122223333".into()),
+                ..InterfaceTraits::new(subnet_id(subnet).into(), kind)
+            }),
             description: if index == 0 { "".into() } else { format!("aws-K8S-{}", instance_id(at)).into() },
-            requester: None,
-            requester_managed: false,
             primary,
             secondary: Box::default(),
             prefixes: Box::default(),
@@ -281,8 +281,6 @@ impl Cluster {
                 delete_on_termination: Some(true),
                 attached_at: days_ago(3),
             }),
-            groups: ["sg-nodes".into()].into(),
-            owner: Some("111122223333".into()),
             created_at: (index > 0).then(|| days_ago(3)).flatten(),
             tags: if index == 0 { Tags::default() } else { tags(cni) },
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     ids::NodeName,
-    inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
+    inventory::{Attachment, Interface, InterfaceKind, InterfaceTraits, Inventory, Subnet},
     net,
     pages::Pages,
     snapshot::{
@@ -26,18 +26,12 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn interface(id: &str, subnet: &str) -> Interface {
     Interface {
         id: id.into(),
-        subnet: subnet.into(),
-        kind: InterfaceKind::Interface,
-        status: InterfaceStatus::InUse,
+        traits: InterfaceTraits::new(subnet.into(), InterfaceKind::Interface).into(),
         description: "".into(),
-        requester: None,
-        requester_managed: false,
         primary: None,
         secondary: Box::default(),
         prefixes: Box::default(),
         attachment: None,
-        groups: Arc::default(),
-        owner: None,
         created_at: None,
         tags: Tags::default(),
     }

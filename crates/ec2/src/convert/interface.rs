@@ -6,7 +6,7 @@ use aws_sdk_ec2::types as sdk;
 use ipam_audit_core::{
     ids::{EniId, InstanceId, SubnetId},
     intern::Interner,
-    inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus},
+    inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, InterfaceTraits},
     net::Prefix28,
 };
 use jiff::Timestamp;
@@ -21,20 +21,23 @@ pub(crate) fn interface(eni: &sdk::NetworkInterface, texts: &mut Interner) -> Re
     let status = item.need(eni.status.as_ref(), "status")?;
     let primary = primary(&item, eni)?;
     let (created, tags) = eni.tag_set().iter().partition::<Vec<_>, _>(|tag| tag.key() == Some(Interface::CREATED_AT));
-    Ok(Interface {
-        id: EniId::new(item.0),
+    let traits = InterfaceTraits {
         subnet: SubnetId::new(texts.text(subnet)),
         kind: InterfaceKind::parse(kind.as_str()),
         status: InterfaceStatus::parse(status.as_str()),
-        description: texts.text(eni.description.as_deref().unwrap_or_default()),
         requester: eni.requester_id.as_deref().map(|requester| texts.text(requester)),
         requester_managed: eni.requester_managed == Some(true),
+        groups: groups(eni, texts),
+        owner: eni.owner_id.as_deref().map(|owner| texts.text(owner)),
+    };
+    Ok(Interface {
+        id: EniId::new(item.0),
+        traits: texts.interface(traits),
+        description: texts.text(eni.description.as_deref().unwrap_or_default()),
         primary,
         secondary: secondary(&item, eni.private_ip_addresses(), primary)?,
         prefixes: prefixes(&item, eni.ipv4_prefixes())?,
         attachment: eni.attachment.as_ref().map(|attachment| attached(&item, attachment, texts)).transpose()?.flatten(),
-        groups: groups(eni, texts),
-        owner: eni.owner_id.as_deref().map(|owner| texts.text(owner)),
         created_at: created.first().and_then(|tag| tag.value()?.parse().ok()),
         tags: item.tags(tags, texts)?,
     })

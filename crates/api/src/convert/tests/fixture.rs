@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use ipam_audit_core::{
     engine::evaluate,
-    inventory::{Attachment, Interface, InterfaceKind, InterfaceStatus, Inventory, Subnet},
+    inventory::{Attachment, Interface, InterfaceKind, InterfaceTraits, Inventory, Subnet},
     memory::Memory,
     outcome::AuditOutcome,
     policy::AuditPolicy,
@@ -127,12 +127,8 @@ fn address(number: u8, card: u32, index: u32) -> Ipv4Addr {
 fn interface(number: u8, card: u32) -> Interface {
     Interface {
         id: format!("eni-{number:03}-{card}").into(),
-        subnet: SUBNET.into(),
-        kind: InterfaceKind::Interface,
-        status: InterfaceStatus::InUse,
+        traits: InterfaceTraits::new(SUBNET.into(), InterfaceKind::Interface).into(),
         description: "".into(),
-        requester: None,
-        requester_managed: false,
         primary: Some(address(number, card, 0)),
         secondary: (1..50).map(|index| address(number, card, index)).collect(),
         prefixes: Box::default(),
@@ -143,8 +139,6 @@ fn interface(number: u8, card: u32) -> Interface {
             delete_on_termination: Some(true),
             attached_at: None,
         }),
-        groups: Arc::default(),
-        owner: None,
         created_at: None,
         tags: Tags::default(),
     }
