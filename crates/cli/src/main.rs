@@ -15,6 +15,12 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
+/// What an operator keeps for years lies among what each audit and each answer of EC2 takes for a moment. glibc's allocator
+/// leaves holes between them that it never gives back: two fifths of what is resident at 5,000 nodes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit status: nothing to complain about.
 const OK: u8 = 0;
 /// Exit status: findings at or above the gate.

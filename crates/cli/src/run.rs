@@ -25,7 +25,8 @@ pub(crate) fn run(options: RunOptions) -> Result<u8> {
     let traces = options.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
     let traces = traces.map(|endpoint| Target::new(endpoint, options.identity.as_deref().unwrap_or_default()));
     let (log, exporter) = telemetry::init(&options.log, options.log_format, traces.transpose()?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // All rows that are kept are made by one thread: their arena has no holes. Evaluations and EC2 have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(stop.clone())));

@@ -18,10 +18,13 @@ use ipam_audit_core::{
 
 use crate::{
     action::Action,
+    apart::Apart,
     budget::Budget,
+    convert,
     failure::{Failure, Place},
     listing::Page,
     meter::{ActionStats, Counters, Meter},
+    sieve::Sieve,
 };
 
 /// The most that EC2 answers at once, except for instance types and route tables.
@@ -35,6 +38,7 @@ const NO_SUBNET: &str = "subnet-00000000000000000";
 #[derive(Debug)]
 pub(crate) struct Caller {
     client: Client,
+    apart: Apart,
     region: String,
     /// The role that is assumed.
     role: Option<String>,
@@ -44,7 +48,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(client: Client, region: String, role: Option<String>) -> Self {
-        Self { client, region, role, budget: Budget::full(), counters: Arc::default() }
+        Self { client, apart: Apart::new(), region, role, budget: Budget::full(), counters: Arc::default() }
     }
 
     pub(crate) fn region(&self) -> &str {
@@ -99,9 +103,10 @@ impl Caller {
         filter: sdk::Filter,
         token: Option<String>,
     ) -> Result<Page<sdk::NetworkInterface>, Failure> {
+        let sieve = Sieve(convert::UNREAD_OF_INTERFACE);
         // Interfaces of managed instances (EKS Auto Mode) take addresses too, even where the account hides them.
         let request = self.client.describe_network_interfaces().filters(filter).include_managed_resources(true);
-        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let request = request.max_results(PAGE).set_next_token(token).customize().interceptor(sieve);
         let send = |meter| request.interceptor(meter).send();
         let answer = self.send(Action::DescribeNetworkInterfaces, send).await?;
         Ok(Page::new(answer.network_interfaces, answer.next_token))
@@ -123,7 +128,8 @@ impl Caller {
 
     async fn instances_by(&self, filter: sdk::Filter, token: Option<String>) -> Result<Page<sdk::Instance>, Failure> {
         let request = self.client.describe_instances().filters(filter).include_managed_resources(true);
-        let request = request.max_results(PAGE).set_next_token(token).customize();
+        let sieve = Sieve(convert::UNREAD_OF_INSTANCE);
+        let request = request.max_results(PAGE).set_next_token(token).customize().interceptor(sieve);
         let send = |meter| request.interceptor(meter).send();
         let answer = self.send(Action::DescribeInstances, send).await?;
         let launches = answer.reservations.unwrap_or_default().into_iter();
@@ -215,19 +221,19 @@ impl Caller {
     /// Sends when the budget allows it, and accounts for what the SDK sent on top.
     async fn send<T, E, Fut>(&self, action: Action, send: impl FnOnce(Meter<E>) -> Fut) -> Result<T, Failure>
     where
+        T: Send + 'static,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-        Fut: Future<Output = Result<T, SdkError<E>>>,
+        Fut: Future<Output = Result<T, SdkError<E>>> + Send + 'static,
     {
         self.budget.acquire(action).await;
         let (meter, attempts) = Meter::new(action, Arc::clone(&self.counters));
-        // The SDK's futures are several kilobytes each.
-        let answer = Box::pin(send(meter)).await;
+        let answer = self.apart.run(send(meter)).await;
         let attempts = attempts.load(Relaxed);
         self.budget.owe(action, attempts.saturating_sub(1));
-        answer.map_err(|error| {
-            self.counters.count_failure(action);
-            Failure::classify(&error, attempts > 0)
-        })
+        let answer = answer
+            .map_err(|_| Failure::given_up())
+            .and_then(|answer| answer.map_err(|error| Failure::classify(&error, attempts > 0)));
+        answer.inspect_err(|_| self.counters.count_failure(action))
     }
 }
 

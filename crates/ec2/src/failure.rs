@@ -112,6 +112,11 @@ impl Failure {
         Self { category: FaultCategory::Unreachable, code: None, cause, lack: None }
     }
 
+    /// The thread that makes the calls ended.
+    pub(crate) fn given_up() -> Self {
+        Self::unreachable("the call was given up".to_owned())
+    }
+
     pub(crate) fn malformed(cause: impl Into<String>) -> Self {
         Self { category: FaultCategory::Malformed, code: None, cause: cause.into(), lack: None }
     }

@@ -7,6 +7,7 @@
 
 mod access;
 mod action;
+mod apart;
 mod budget;
 mod call;
 mod convert;
@@ -18,6 +19,7 @@ mod memory;
 mod meter;
 mod parts;
 mod region;
+mod sieve;
 mod vpc;
 
 pub use crate::{

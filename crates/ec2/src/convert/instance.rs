@@ -9,6 +9,37 @@ use ipam_audit_core::{
 use jiff::Timestamp;
 
 use super::{Item, Malformed};
+use crate::sieve::Unread;
+
+/// What EC2 tells of an instance and no row has: most of it is its interfaces and disks.
+pub(crate) const UNREAD: Unread = &[
+    "blockDeviceMapping",
+    "capacityReservationSpecification",
+    "clientToken",
+    "cpuOptions",
+    "dnsName",
+    "enclaveOptions",
+    "groupSet",
+    "hibernationOptions",
+    "iamInstanceProfile",
+    "imageId",
+    "keyName",
+    "licenseSet",
+    "maintenanceOptions",
+    "metadataOptions",
+    "monitoring",
+    "networkInterfaceSet",
+    "networkPerformanceOptions",
+    "operator",
+    "placement",
+    "platformDetails",
+    "privateDnsName",
+    "privateDnsNameOptions",
+    "productCodes",
+    "secondaryInterfaceSet",
+    "stateReason",
+    "usageOperation",
+];
 
 /// An instance. Of its tags only those that name a cluster are kept: there are thousands of instances, with dozens each.
 pub(crate) fn instance(instance: &sdk::Instance, texts: &mut Interner) -> Result<Instance, Malformed> {

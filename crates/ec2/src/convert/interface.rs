@@ -12,6 +12,24 @@ use ipam_audit_core::{
 use jiff::Timestamp;
 
 use super::{Item, Malformed};
+use crate::sieve::Unread;
+
+/// What EC2 tells of an interface and no row has: most of it is the names of its addresses.
+pub(crate) const UNREAD: Unread = &[
+    "association",
+    "availabilityZone",
+    "availabilityZoneId",
+    "connectionTrackingConfiguration",
+    "groupName",
+    "instanceOwnerId",
+    "ipv6AddressesSet",
+    "ipv6PrefixSet",
+    "macAddress",
+    "operator",
+    "privateDnsName",
+    "publicIpDnsNameOptions",
+    "sourceDestCheck",
+];
 
 /// An interface with all its addresses.
 pub(crate) fn interface(eni: &sdk::NetworkInterface, texts: &mut Interner) -> Result<Interface, Malformed> {

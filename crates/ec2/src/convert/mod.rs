@@ -18,9 +18,9 @@ use ipam_audit_core::{
 };
 
 pub(crate) use self::{
-    instance::instance,
+    instance::{UNREAD as UNREAD_OF_INSTANCE, instance},
     instance_type::instance_type,
-    interface::interface,
+    interface::{UNREAD as UNREAD_OF_INTERFACE, interface},
     network::{reservation, subnet, vpc},
     routing::{route_table, security_group},
 };
