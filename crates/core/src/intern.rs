@@ -106,7 +106,8 @@ impl Interner {
     }
 }
 
-fn shared<T: Eq + std::hash::Hash>(known: &mut HashSet<Arc<T>>, new: T) -> Arc<T> {
+/// The copy of a value that is known, or this one from now on.
+pub(crate) fn shared<T: Eq + std::hash::Hash>(known: &mut HashSet<Arc<T>>, new: T) -> Arc<T> {
     if let Some(known) = known.get(&new) {
         return known.clone();
     }

@@ -10,15 +10,20 @@ mod totals;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     facts::{Blocks, Facts, NodeFacts, Pool, PoolInterface, SubnetFacts, lookup::Map},
     finding::{Finding, Home},
     ids::VpcId,
-    intern::Interner,
+    intern::{self, Interner},
     memory::Memory,
-    outcome::{AuditOutcome, CniSeen, InterfaceOutcome, IpamdOutcome, NodeAddresses, NodeOutcome, SubnetOutcome},
+    outcome::{
+        AuditOutcome, CniSeen, Condition, InterfaceOutcome, IpamdOutcome, NodeAddresses, NodeOutcome, SubnetOutcome,
+    },
     policy::AuditPolicy,
     snapshot::{ClusterSnapshot, Platform},
 };
@@ -26,50 +31,106 @@ use crate::{
 /// One audit, knowing what earlier ones left in memory. A first one starts with an empty memory; the outcome holds the
 /// memory for the next.
 pub fn evaluate(snapshot: &ClusterSnapshot, policy: &AuditPolicy, memory: &Memory) -> AuditOutcome {
-    let facts = Facts::of(snapshot, policy, memory);
+    let mut facts = Facts::of(snapshot, policy, memory);
     let run::Answers { rules, findings, suppressed, suspects, over, memory } = run::all(&facts, policy, memory);
     let problems = problems::of(&findings);
     let totals = totals::of(&facts, &problems);
     let trust = conditions::Trust::of(&facts, policy);
-    let mut by_home: Map<Home, Vec<Finding>> = Map::default();
-    for finding in findings {
-        by_home.entry(finding.home.clone()).or_default().push(finding);
-    }
-    let mut texts = Interner::default();
-    let nodes: Vec<NodeOutcome> = facts
-        .nodes
-        .iter()
-        .zip(facts.next_subnets())
-        .map(|(node, next_subnets)| {
-            let findings = of_home(&mut by_home, &Home::Node(node.node.name.clone()));
-            let mut outcome = NodeOutcome { next_subnets, ..node_outcome(&facts, &trust, node, findings) };
-            outcome.conditions.iter_mut().for_each(|condition| condition.message = texts.text(&condition.message));
-            outcome
-        })
-        .collect();
-    let mut subnets: Vec<SubnetOutcome> = facts
-        .every_subnet()
-        .map(|subnet| subnet_outcome(&trust, subnet, of_home(&mut by_home, &Home::Subnet(subnet.subnet.id.clone()))))
-        .collect();
-    subnets.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut by_home = by_home(findings);
+    let answer = summary::of(&facts, policy, &totals, &problems);
+    let conditions = conditions::of_audit(&facts, &trust, &problems, &rules);
+    let subnets = subnet_outcomes(&facts, &trust, &mut by_home);
     AuditOutcome {
         taken_at: snapshot.taken_at,
-        answer: summary::of(&facts, policy, &totals, &problems),
-        conditions: conditions::of_audit(&facts, &trust, &problems, &rules),
+        answer,
+        conditions,
         totals,
         cluster: facts.cluster.clone(),
         vpc: vpc(snapshot),
         sources: facts.sources.clone(),
         rules,
         problems,
-        findings: left_over(by_home),
         suppressed,
         over,
         left_alone: left_alone(&facts),
         suspects,
         memory,
-        nodes,
         subnets,
+        // At last, because the facts of a node are given up for its outcome.
+        nodes: node_outcomes(&mut facts, &trust, &mut by_home),
+        findings: left_over(by_home),
+    }
+}
+
+/// Findings by what reports them, in lists that have no room to spare: there are thousands of them.
+fn by_home(findings: Vec<Finding>) -> Map<Home, Vec<Finding>> {
+    let mut counts: Map<&Home, usize> = Map::default();
+    for finding in &findings {
+        *counts.entry(&finding.home).or_default() += 1;
+    }
+    let lists = counts.into_iter().map(|(home, count)| (home.clone(), Vec::with_capacity(count)));
+    let mut by_home: Map<Home, Vec<Finding>> = lists.collect();
+    for finding in findings {
+        by_home.entry(finding.home.clone()).or_default().push(finding);
+    }
+    by_home
+}
+
+/// Those of all nodes; the facts that only a node's own outcome needs are given up one node after the other, so that both
+/// together never take much more than one of them.
+fn node_outcomes(
+    facts: &mut Facts<'_>,
+    trust: &conditions::Trust,
+    by_home: &mut Map<Home, Vec<Finding>>,
+) -> Vec<NodeOutcome> {
+    let mut shared = Shared::default();
+    let next = facts.next_subnets();
+    let mut outcomes = Vec::with_capacity(next.len());
+    for (at, next_subnets) in next.into_iter().enumerate() {
+        let Some(node) = facts.nodes.get(at) else { break };
+        let findings = of_home(by_home, &Home::Node(node.node.name.clone()));
+        let outcome = node_outcome(facts, trust, node, findings, &mut shared);
+        outcomes.push(NodeOutcome { next_subnets, ..outcome });
+        facts.nodes.get_mut(at).into_iter().for_each(NodeFacts::give_up_addresses);
+    }
+    outcomes
+}
+
+/// Those of all subnets, sorted by id.
+fn subnet_outcomes(
+    facts: &Facts<'_>,
+    trust: &conditions::Trust,
+    by_home: &mut Map<Home, Vec<Finding>>,
+) -> Vec<SubnetOutcome> {
+    let mut subnets: Vec<SubnetOutcome> = facts
+        .every_subnet()
+        .map(|subnet| subnet_outcome(trust, subnet, of_home(by_home, &Home::Subnet(subnet.subnet.id.clone()))))
+        .collect();
+    subnets.sort_by(|a, b| a.id.cmp(&b.id));
+    subnets
+}
+
+/// What the outcomes of many nodes have in common, held once.
+#[derive(Default)]
+struct Shared {
+    texts: Interner,
+    conditions: HashSet<Arc<[Condition]>>,
+    cni: HashSet<Arc<CniSeen>>,
+}
+
+impl Shared {
+    fn conditions(&mut self, mut conditions: Vec<Condition>) -> Arc<[Condition]> {
+        conditions.iter_mut().for_each(|condition| condition.message = self.texts.text(&condition.message));
+        if let Some(known) = self.conditions.get(conditions.as_slice()) {
+            return known.clone();
+        }
+        let list: Arc<[Condition]> = conditions.into();
+        self.conditions.insert(list.clone());
+        list
+    }
+
+    fn cni(&mut self, seen: CniSeen) -> Arc<CniSeen> {
+        intern::shared(&mut self.cni, seen)
     }
 }
 
@@ -108,6 +169,7 @@ fn node_outcome(
     trust: &conditions::Trust,
     node: &NodeFacts<'_>,
     findings: Vec<Finding>,
+    shared: &mut Shared,
 ) -> NodeOutcome {
     let source = node.node;
     let attached = node.interfaces.as_ref().and_then(|list| u32::try_from(list.len()).ok());
@@ -138,14 +200,16 @@ fn node_outcome(
         pool_pods: node.pool_pods,
         waiting_pods: node.pool_pods.map(|_| u32::try_from(node.waiting.len()).unwrap_or(u32::MAX)),
         branches: node.branch_slots().map(Box::new),
-        cni: node.cni.as_ref().map(|cni| CniSeen {
-            version: cni.version_text(),
-            mode: cni.mode_name(node.limits.as_ref()),
-            targets: cni.targets_text(),
+        cni: node.cni.as_ref().map(|cni| {
+            shared.cni(CniSeen {
+                version: cni.version_text(),
+                mode: cni.mode_name(node.limits.as_ref()),
+                targets: cni.targets_text(),
+            })
         }),
         ipamd: ipamd_outcome(facts, node),
         next_subnets: Arc::default(),
-        conditions: conditions::of_node(facts, trust, node, &findings),
+        conditions: shared.conditions(conditions::of_node(facts, trust, node, &findings)),
         findings,
     }
 }

@@ -7,7 +7,7 @@ use super::{
     cni::{self, Cni},
     lookup::Map,
     model::Kind,
-    pods::PodIndex,
+    pods::{ByNode, PodIndex},
     pool::{Pool, Surroundings},
     trunk::{self, TrunkFacts, TrunkSignals},
 };
@@ -70,20 +70,30 @@ impl NodeFacts<'_> {
     pub fn home(&self) -> Option<&SubnetId> {
         self.interfaces.as_ref()?.first().map(|primary| &primary.subnet)
     }
+
+    /// Lets go of what was found on its interfaces, when nobody asks for it any more.
+    pub(crate) fn give_up_addresses(&mut self) {
+        self.interfaces = None;
+        self.other_cards = Vec::new();
+        self.pool = None;
+        self.waiting = Vec::new();
+    }
 }
 
 /// The facts of every node that the VPC CNI manages.
 pub(super) fn all(snapshot: &ClusterSnapshot) -> (Vec<NodeFacts<'_>>, Option<PodIndex<'_>>) {
     let nodes = snapshot.nodes.value().map_or(&[][..], Vec::as_slice);
     let managed = nodes.iter().map(Arc::as_ref).filter(|node| node.platform == Platform::LinuxEc2);
-    let mut facts: Vec<NodeFacts<'_>> = managed.map(bare).collect();
-    facts.sort_by(|a, b| a.node.name.cmp(&b.node.name));
+    // What is sorted is small, and the facts get exactly the room that they need.
+    let mut managed: Vec<&Node> = managed.collect();
+    managed.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut facts: Vec<NodeFacts<'_>> = managed.into_iter().map(bare).collect();
     add_cni(&mut facts, snapshot.aws_node.value());
     add_limits(&mut facts, &snapshot.ec2);
-    let pods = snapshot.pods.value().map(|pods| PodIndex::of(pods, &facts));
+    let (pods, by_node) = snapshot.pods.value().map(|pods| PodIndex::of(pods, &facts)).unzip();
     add_interfaces(&mut facts, snapshot.ec2.interfaces.value());
-    if let Some(pods) = &pods {
-        add_pods(&mut facts, &pods.by_node, &surroundings(snapshot));
+    if let Some(by_node) = by_node {
+        add_pods(&mut facts, &by_node, &surroundings(snapshot));
     }
     trunk::add(&mut facts, snapshot, pods.as_ref());
     add_capacity(&mut facts);
@@ -214,8 +224,8 @@ fn surroundings(snapshot: &ClusterSnapshot) -> Surroundings<'_> {
     Surroundings { excluded: excluded.map(|subnet| &subnet.id).collect(), now: snapshot.taken_at }
 }
 
-fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &[Vec<&'a Pod>], around: &Surroundings<'_>) {
-    for (facts, pods) in facts.iter_mut().zip(pods) {
+fn add_pods<'a>(facts: &mut [NodeFacts<'a>], pods: &ByNode<'a>, around: &Surroundings<'_>) {
+    for (facts, pods) in facts.iter_mut().zip(pods.iter()) {
         let mut on_pool: Vec<&Pod> = Vec::with_capacity(pods.len());
         on_pool.extend(pods.iter().copied().filter(|pod| pod.uses_pool()));
         facts.pool_pods = u32::try_from(on_pool.len()).ok();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 /// `True`, `False` or `Unknown`, as in `metav1.Condition`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum ConditionStatus {
     /// The good state, in positive polarity.
     True,
@@ -27,7 +27,7 @@ impl ConditionStatus {
 }
 
 /// A condition without its times, which the publisher keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Condition {
     /// Its type.
     pub kind: ConditionType,
@@ -40,7 +40,7 @@ pub struct Condition {
 }
 
 /// The types of conditions, positive polarity. A closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum ConditionType {
     /// No finding at or above the gate.
     Healthy,

@@ -48,14 +48,14 @@ pub struct NodeOutcome {
     /// Its trunk, if it has one or is meant to have one.
     pub branches: Option<Box<BranchSlots>>,
     /// The CNI on it.
-    pub cni: Option<CniSeen>,
+    pub cni: Option<Arc<CniSeen>>,
     /// What its ipamd says of itself; none unless ipamd is asked.
     pub ipamd: Option<Box<IpamdOutcome>>,
     /// The subnets of its zone as ipamd would try them for its next interface, those that it passes over last; at most
     /// eight. Empty where it makes no interface, or where that is not known.
     pub next_subnets: Arc<[SubnetChoice]>,
     /// Its conditions, in the order of [`ConditionType`](super::ConditionType).
-    pub conditions: Vec<Condition>,
+    pub conditions: Arc<[Condition]>,
     /// Its findings, the worst first.
     pub findings: Vec<Finding>,
 }
@@ -148,7 +148,7 @@ pub struct TrunkChain {
 }
 
 /// The CNI's configuration on a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct CniSeen {
     /// Its version, as the image tag says it.
     pub version: String,

@@ -172,7 +172,7 @@ impl NodeDocument {
             pool_pods: node.pool_pods,
             waiting_pods: node.waiting_pods,
             trunk: node.branches.as_deref().map(trunk),
-            cni: node.cni.as_ref().map(cni),
+            cni: node.cni.as_deref().map(cni),
             next_subnets: node
                 .next_subnets
                 .iter()

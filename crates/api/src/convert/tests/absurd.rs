@@ -1,5 +1,7 @@
 //! However absurd the input, every status stays small, says what it left out, and is sorted.
 
+use std::sync::Arc;
+
 use ipam_audit_core::{
     finding::{Evidence, Finding, Severity, Subject},
     outcome::AuditOutcome,
@@ -35,7 +37,7 @@ fn absurd(nodes: u8, count: usize, long: &str) -> AuditOutcome {
     outcome.findings = findings(&like, count, long);
     for node in &mut outcome.nodes {
         node.findings = findings(&like, count, long);
-        node.conditions.iter_mut().for_each(|condition| condition.message = long.into());
+        Arc::make_mut(&mut node.conditions).iter_mut().for_each(|condition| condition.message = long.into());
     }
     for subnet in &mut outcome.subnets {
         subnet.findings = findings(&like, count, long);

@@ -1,5 +1,7 @@
 //! Whether the next pod on a node finds an address, by the real engine's outcomes.
 
+use std::sync::Arc;
+
 use ipam_audit_core::{
     outcome::{AuditOutcome, BranchSlots, ConditionStatus, ConditionType, NodeCapacity, NodeOutcome},
     policy::AuditPolicy,
@@ -46,7 +48,10 @@ fn the_reason_is_what_keeps_the_next_pod_from_an_address() {
     assert_eq!(reason_with(waits), Reason::SubnetExhausted, "whatever is at the ready, pods wait");
     let no_block = |node: &mut NodeOutcome| {
         empty(node);
-        let subnet = node.conditions.iter_mut().find(|one| one.kind == ConditionType::SubnetCapacityAvailable).unwrap();
+        let subnet = Arc::make_mut(&mut node.conditions)
+            .iter_mut()
+            .find(|one| one.kind == ConditionType::SubnetCapacityAvailable)
+            .unwrap();
         subnet.reason = "NoFreePrefix";
     };
     assert_eq!(reason_with(no_block), Reason::PrefixesExhausted);
@@ -61,7 +66,10 @@ fn the_reason_is_what_keeps_the_next_pod_from_an_address() {
     assert_eq!(reason_with(at_limit(0)), Reason::AddressesSufficient, "a node that is full gets no further pod");
     let branches = |node: &mut NodeOutcome| {
         node.branches = Some(Box::new(BranchSlots { used: 9, limit: Some(9), chain: None }));
-        let of = node.conditions.iter_mut().find(|one| one.kind == ConditionType::BranchCapacityAvailable).unwrap();
+        let of = Arc::make_mut(&mut node.conditions)
+            .iter_mut()
+            .find(|one| one.kind == ConditionType::BranchCapacityAvailable)
+            .unwrap();
         (of.status, of.reason) = (ConditionStatus::False, "BranchNotGiven");
     };
     assert_eq!(reason_with(branches), Reason::BranchSlotsExhausted);
