@@ -17,7 +17,7 @@ use crate::args::{Args, Command};
 
 /// What an operator keeps for years lies among what each audit and each answer of EC2 takes for a moment. glibc's allocator
 /// leaves holes between them that it never gives back: two fifths of what is resident at 5,000 nodes.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

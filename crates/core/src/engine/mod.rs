@@ -120,7 +120,9 @@ struct Shared {
 
 impl Shared {
     fn conditions(&mut self, mut conditions: Vec<Condition>) -> Arc<[Condition]> {
-        conditions.iter_mut().for_each(|condition| condition.message = self.texts.text(&condition.message));
+        for condition in &mut conditions {
+            condition.message = self.texts.text(&condition.message);
+        }
         if let Some(known) = self.conditions.get(conditions.as_slice()) {
             return known.clone();
         }

@@ -37,7 +37,9 @@ fn absurd(nodes: u8, count: usize, long: &str) -> AuditOutcome {
     outcome.findings = findings(&like, count, long);
     for node in &mut outcome.nodes {
         node.findings = findings(&like, count, long);
-        Arc::make_mut(&mut node.conditions).iter_mut().for_each(|condition| condition.message = long.into());
+        for condition in Arc::make_mut(&mut node.conditions) {
+            condition.message = long.into();
+        }
     }
     for subnet in &mut outcome.subnets {
         subnet.findings = findings(&like, count, long);

@@ -377,7 +377,9 @@ fn an_audit_stays_small_whatever_it_has_to_say() {
     let mut outcome = audit(&incident(40));
     let long = "\"ä\u{7}".repeat(4000);
     for node in &mut outcome.nodes {
-        Arc::make_mut(&mut node.conditions).iter_mut().for_each(|condition| condition.message = long.as_str().into());
+        for condition in Arc::make_mut(&mut node.conditions) {
+            condition.message = long.as_str().into();
+        }
     }
     let like = outcome.problems[0].clone();
     outcome.problems = (0..500)
