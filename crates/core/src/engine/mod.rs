@@ -91,7 +91,9 @@ fn node_outcomes(
         let findings = of_home(by_home, &Home::Node(node.node.name.clone()));
         let outcome = node_outcome(facts, trust, node, findings, &mut shared);
         outcomes.push(NodeOutcome { next_subnets, ..outcome });
-        facts.nodes.get_mut(at).into_iter().for_each(NodeFacts::give_up_addresses);
+        if let Some(node) = facts.nodes.get_mut(at) {
+            node.give_up_addresses();
+        }
     }
     outcomes
 }
@@ -120,11 +122,11 @@ struct Shared {
 
 impl Shared {
     fn conditions(&mut self, mut conditions: Vec<Condition>) -> Arc<[Condition]> {
-        for condition in &mut conditions {
-            condition.message = self.texts.text(&condition.message);
-        }
         if let Some(known) = self.conditions.get(conditions.as_slice()) {
             return known.clone();
+        }
+        for condition in &mut conditions {
+            condition.message = self.texts.text(&condition.message);
         }
         let list: Arc<[Condition]> = conditions.into();
         self.conditions.insert(list.clone());
